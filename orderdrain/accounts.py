@@ -1,0 +1,392 @@
+"""All SQL about applications, accounts and connections: who is drained, how they are reached, whose turn it is.
+
+A connection's *turn* keeps listing and acknowledging apart: Amazon's Acknowledged filter changes the very set that a
+listing pages through, so an account is listed or acknowledged, never both at once. A turn is a lease with a fence, as
+a report's is: it ends by itself when its worker dies, and a worker that lost it changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import psycopg2.errors
+
+from orderdrain.errors import LeaseLost, NotFound, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from orderdrain.db import Cursor, Database
+
+#: A day: how often an account is listed without the Acknowledged filter, and its schedules compared.
+DAILY = timedelta(days=1)
+#: How far a full listing reaches back behind the begin of the last complete one: reports appear late.
+OVERLAP = timedelta(hours=2)
+
+
+@dataclass(frozen=True)
+class Account:
+    """A seller in a region, as declared."""
+
+    account: str
+    seller_id: str
+    marketplaces: tuple[str, ...]
+    report_types: Mapping[str, str]
+    manage_schedules: bool
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How one API reaches an account; with the application's keys, which never leave this process."""
+
+    account: Account
+    api: str
+    application: str
+    endpoint: str
+    access_key: str
+    secret_key: str
+    auth_token: str | None
+
+    def __repr__(self) -> str:
+        return f"Connection({self.account.account}, {self.api})"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The exclusive right to list (or acknowledge) a connection, until `seconds` of real time have passed."""
+
+    account: str
+    api: str
+    fence: int
+    owner: str
+    #: Of a listing: its number, whether it is without the Acknowledged filter, since when, and where it goes on.
+    listing: int = 0
+    full: bool = False
+    since: datetime | None = None
+    next_token: str | None = None
+    attempts: int = 0
+
+
+class Accounts:
+    """The declared sellers and their connections."""
+
+    def __init__(self, database: Database, *, lease_seconds: int) -> None:
+        self._database = database
+        self._lease_seconds = lease_seconds
+
+    # ------------------------------------------------------------------------------------------------ declaring
+
+    def add_application(self, application: str, *, access_key: str, secret_key: str) -> None:
+        """Adds a developer's keys, or replaces them: then what was paused for the old ones may go on."""
+        self._database.query(
+            "INSERT INTO applications (application, access_key, secret_key) VALUES (%s, %s, %s)"
+            " ON CONFLICT (application) DO UPDATE SET access_key = EXCLUDED.access_key,"
+            " secret_key = EXCLUDED.secret_key, paused_at = NULL, paused_reason = NULL",
+            (application, access_key, secret_key),
+        )
+
+    def applications(self) -> list[Any]:
+        """Every application with how many connections use it; never its secret."""
+        return self._database.query(
+            "SELECT application, access_key, paused_at, paused_reason, created_at,"
+            " (SELECT count(*) FROM connections c WHERE c.application = a.application) AS connections"
+            " FROM applications a ORDER BY application"
+        )
+
+    def add(
+        self,
+        account: Account,
+        *,
+        api: str,
+        application: str,
+        endpoint: str,
+        auth_token: str | None,
+        list_every: timedelta,
+    ) -> None:
+        """Adds an account with its connection, or changes it: what is known of its reports stays.
+
+        Its first listings are spread by a hash of its name, so that ten thousand accounts added at once are not
+        listed at once, and none on the hour.
+        """
+        with self._database.transaction() as cursor:
+            try:
+                cursor.execute(
+                    "INSERT INTO accounts (account, seller_id, marketplaces, report_types, manage_schedules, list_every,"
+                    " next_full_list_at)"
+                    " VALUES (%(account)s, %(seller_id)s, %(marketplaces)s, %(types)s, %(manage)s, %(every)s,"
+                    " app_now() + %(every)s * (abs(hashtext(%(account)s)::bigint) %% 997) / 997.0)"
+                    " ON CONFLICT (account) DO UPDATE SET seller_id = EXCLUDED.seller_id,"
+                    " marketplaces = EXCLUDED.marketplaces, report_types = EXCLUDED.report_types,"
+                    " manage_schedules = EXCLUDED.manage_schedules, list_every = EXCLUDED.list_every,"
+                    " next_list_at = app_now(), next_schedule_at = app_now()",
+                    {
+                        "account": account.account,
+                        "seller_id": account.seller_id,
+                        "marketplaces": list(account.marketplaces),
+                        "types": dict(account.report_types),
+                        "manage": account.manage_schedules,
+                        "every": list_every,
+                    },
+                )
+                cursor.execute(
+                    "INSERT INTO connections (account, api, application, endpoint, auth_token)"
+                    " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (account, api) DO UPDATE SET"
+                    " application = EXCLUDED.application, endpoint = EXCLUDED.endpoint, auth_token = EXCLUDED.auth_token",
+                    (account.account, api, application, endpoint, auth_token),
+                )
+            except psycopg2.errors.ForeignKeyViolation:
+                raise UsageError(
+                    f"there is no application {application}. Add it first: orderdrain application add {application}"
+                ) from None
+            except psycopg2.errors.CheckViolation:
+                raise UsageError(
+                    f"{account.account!r} is no name for an account: lower-case letters, digits, '-', '_' and '.'"
+                ) from None
+
+    def pause(self, account: str, reason: str, *, api: str | None = None) -> None:
+        """Nothing is begun for its connections until `resume`. Raises NotFound."""
+        if not self._database.query(
+            "UPDATE connections SET paused_at = coalesce(paused_at, app_now()), paused_reason = %s"
+            " WHERE account = %s AND api = coalesce(%s, api) RETURNING account",
+            (reason, account, api),
+        ):
+            raise _no_account(account)
+
+    def pause_application(self, application: str, reason: str) -> None:
+        """Pauses every connection that uses these keys, as one thing: it is one fault, and one alert."""
+        self._database.query(
+            "UPDATE applications SET paused_at = coalesce(paused_at, app_now()), paused_reason = %s"
+            " WHERE application = %s",
+            (reason, application),
+        )
+
+    def resume(self, account: str) -> None:
+        """Goes on with an account, its application included, and lists it at once. Raises NotFound."""
+        with self._database.transaction() as cursor:
+            cursor.execute(
+                "UPDATE connections SET paused_at = NULL, paused_reason = NULL, listing_attempts = 0"
+                " WHERE account = %s RETURNING application",
+                (account,),
+            )
+            applications = [row.application for row in cursor.fetchall()]
+            if not applications:
+                raise _no_account(account)
+            cursor.execute(
+                "UPDATE applications SET paused_at = NULL, paused_reason = NULL WHERE application = ANY(%s)",
+                (applications,),
+            )
+            cursor.execute("UPDATE accounts SET next_list_at = app_now() WHERE account = %s", (account,))
+
+    # -------------------------------------------------------------------------------------------------- looking
+
+    def names(self) -> list[str]:
+        return [row.account for row in self._database.query("SELECT account FROM accounts ORDER BY account")]
+
+    def table(self, account: str | None = None) -> list[Any]:
+        """One row a connection, for people: what is declared, when it is listed next, why it is paused."""
+        return self._database.query(
+            "SELECT a.account, c.api, c.application, c.endpoint, a.seller_id, a.marketplaces, a.report_types,"
+            " a.manage_schedules, a.list_every, a.next_list_at, a.full_listed_at, c.download_after,"
+            " coalesce(c.paused_at, p.paused_at) AS paused_at, coalesce(c.paused_reason, p.paused_reason) AS paused_reason"
+            " FROM accounts a JOIN connections c USING (account) JOIN applications p USING (application)"
+            " WHERE a.account = coalesce(%s, a.account) ORDER BY a.account, c.api",
+            (account,),
+        )
+
+    def connections(self, account: str) -> list[Connection]:
+        """The account's connections, paused ones too. Raises NotFound."""
+        rows = self._database.query(
+            "SELECT a.*, c.api, c.application, c.endpoint, c.auth_token, p.access_key, p.secret_key"
+            " FROM accounts a JOIN connections c USING (account) JOIN applications p USING (application)"
+            " WHERE a.account = %s ORDER BY c.api",
+            (account,),
+        )
+        if not rows:
+            raise _no_account(account)
+        return [_connection(row) for row in rows]
+
+    def connection(self, account: str, api: str) -> Connection:
+        """One connection. Raises NotFound."""
+        for connection in self.connections(account):
+            if connection.api == api:
+                return connection
+        raise NotFound(f"account {account} has no {api} connection. See: orderdrain account list")
+
+    # ---------------------------------------------------------------------------------------------- what is due
+
+    def due_to_list(self) -> list[str]:
+        """Accounts whose listing is due; each is put off by its interval at once, so that a second tick (or a second
+        beat) does not send it again. A listing that is lost comes again one interval later."""
+        return [
+            row.account
+            for row in self._database.query(
+                "UPDATE accounts SET next_list_at = app_now() + list_every WHERE account IN ("
+                "  SELECT account FROM accounts a WHERE next_list_at <= app_now() AND EXISTS (SELECT FROM connections c"
+                "   JOIN applications p USING (application) WHERE c.account = a.account AND c.paused_at IS NULL"
+                "   AND p.paused_at IS NULL) FOR UPDATE SKIP LOCKED) RETURNING account"
+            )
+        ]
+
+    def due_to_schedule(self) -> list[str]:
+        """Accounts whose report schedules are due to be compared; put off by a day at once."""
+        return [
+            row.account
+            for row in self._database.query(
+                "UPDATE accounts SET next_schedule_at = app_now() + %s WHERE account IN ("
+                "  SELECT account FROM accounts WHERE next_schedule_at <= app_now() FOR UPDATE SKIP LOCKED)"
+                " RETURNING account",
+                (DAILY,),
+            )
+        ]
+
+    # ------------------------------------------------------------------------------------------------- the turn
+
+    def take_listing(self, connection: Connection, owner: str, *, full: bool, since: datetime | None) -> Turn | None:
+        """The turn to list, or None: somebody has the turn, or the connection is paused.
+
+        Goes on with a listing that waits for quota between two pages; begins a new one else. Once a day, and when
+        `full` is asked for, a listing is without the Acknowledged filter, back to `since` (default: the begin of the
+        last complete one, less an overlap).
+        """
+        rows = self._database.query(
+            "UPDATE connections c SET turn = 'list', turn_owner = %(owner)s,"
+            " turn_until = app_now() + real_seconds(%(seconds)s), turn_fence = turn_fence + 1,"
+            " listing = listing + CASE WHEN listing_token IS NULL THEN 1 ELSE 0 END,"
+            " listing_full = CASE WHEN listing_token IS NULL THEN %(full)s OR a.next_full_list_at <= app_now()"
+            "   ELSE listing_full END,"
+            " listing_since = CASE WHEN listing_token IS NULL THEN coalesce(%(since)s, a.full_listed_at - %(overlap)s)"
+            "   ELSE listing_since END,"
+            " listing_started_at = CASE WHEN listing_token IS NULL THEN app_now() ELSE listing_started_at END,"
+            " listing_attempts = listing_attempts + 1"
+            " FROM accounts a, applications p WHERE a.account = c.account AND p.application = c.application"
+            " AND c.account = %(account)s AND c.api = %(api)s AND c.paused_at IS NULL AND p.paused_at IS NULL"
+            " AND (c.turn IS NULL OR c.turn_until <= app_now())"
+            " RETURNING c.turn_fence, c.listing, c.listing_full, c.listing_since, c.listing_token, c.listing_attempts",
+            {
+                "owner": owner,
+                "seconds": self._lease_seconds,
+                "full": full,
+                "since": since,
+                "overlap": OVERLAP,
+                "account": connection.account.account,
+                "api": connection.api,
+            },
+        )
+        if not rows:
+            return None
+        row = rows[0]
+        return Turn(
+            connection.account.account,
+            connection.api,
+            row.turn_fence,
+            owner,
+            listing=row.listing,
+            full=row.listing_full,
+            since=row.listing_since,
+            next_token=row.listing_token,
+            attempts=row.listing_attempts,
+        )
+
+    def take_acknowledging(self, account: str, api: str, owner: str) -> Turn | None:
+        """The turn to acknowledge, or None: a listing is under way (also one that waits between two pages), somebody
+        acknowledges, quota says not yet, or the connection is paused."""
+        rows = self._database.query(
+            "UPDATE connections c SET turn = 'acknowledge', turn_owner = %s,"
+            " turn_until = app_now() + real_seconds(%s), turn_fence = turn_fence + 1"
+            " FROM applications p WHERE p.application = c.application AND c.account = %s AND c.api = %s"
+            " AND c.paused_at IS NULL AND p.paused_at IS NULL AND c.listing_token IS NULL"
+            " AND c.acknowledge_after <= app_now() AND (c.turn IS NULL OR c.turn_until <= app_now())"
+            " RETURNING c.turn_fence",
+            (owner, self._lease_seconds, account, api),
+        )
+        return Turn(account, api, rows[0].turn_fence, owner) if rows else None
+
+    def renew(self, turn: Turn) -> bool:
+        """Keeps the turn for longer; False when it is no longer ours."""
+        return bool(
+            self._database.query(
+                "UPDATE connections SET turn_until = app_now() + real_seconds(%s)"
+                " WHERE account = %s AND api = %s AND turn_fence = %s AND turn IS NOT NULL AND turn_until > app_now()"
+                " RETURNING 1",
+                (self._lease_seconds, turn.account, turn.api, turn.fence),
+            )
+        )
+
+    def end_listing(self, turn: Turn) -> None:
+        """The listing has ended: HasNext was false. What it found may be acknowledged from now on."""
+        with self._database.transaction() as cursor:
+            check_turn(cursor, turn)
+            cursor.execute(
+                "UPDATE connections SET turn = NULL, turn_owner = NULL, turn_until = NULL, listing_token = NULL,"
+                " listing_attempts = 0, listed = greatest(listed, %s) WHERE account = %s AND api = %s"
+                " RETURNING listing_started_at",
+                (turn.listing, turn.account, turn.api),
+            )
+            started_at = cursor.fetchone().listing_started_at
+            if turn.full:
+                cursor.execute(
+                    "UPDATE accounts SET full_listed_at = %s, next_full_list_at = %s + %s WHERE account = %s",
+                    (started_at, started_at, DAILY, turn.account),
+                )
+
+    def wait_to_list(self, turn: Turn, until: datetime, *, next_token: str | None, failed: bool) -> None:
+        """The listing goes on at `until`: from `next_token` where it waits for quota, from its beginning else."""
+        with self._database.transaction() as cursor:
+            check_turn(cursor, turn)
+            cursor.execute(
+                "UPDATE connections SET turn = NULL, turn_owner = NULL, turn_until = NULL, listing_token = %s,"
+                " listing_attempts = CASE WHEN %s THEN listing_attempts ELSE 0 END WHERE account = %s AND api = %s",
+                (next_token, failed, turn.account, turn.api),
+            )
+            cursor.execute("UPDATE accounts SET next_list_at = %s WHERE account = %s", (until, turn.account))
+
+    def release(self, turn: Turn, *, acknowledge_after: datetime | None = None) -> None:
+        """Gives the turn back; where quota says so, the next acknowledgement waits until `acknowledge_after`."""
+        self._database.query(
+            "UPDATE connections SET turn = NULL, turn_owner = NULL, turn_until = NULL,"
+            " acknowledge_after = coalesce(%s, acknowledge_after)"
+            " WHERE account = %s AND api = %s AND turn_fence = %s",
+            (acknowledge_after, turn.account, turn.api, turn.fence),
+        )
+
+    def wait_to_download(self, account: str, api: str, until: datetime) -> None:
+        """Quota says not before `until`: no download of this connection is begun until then."""
+        self._database.query(
+            "UPDATE connections SET download_after = greatest(download_after, %s) WHERE account = %s AND api = %s",
+            (until, account, api),
+        )
+
+
+def check_turn(cursor: Cursor, turn: Turn) -> None:
+    """Raises LeaseLost unless the turn is still ours; holds it until the transaction ends."""
+    cursor.execute(
+        "SELECT FROM connections WHERE account = %s AND api = %s AND turn_fence = %s AND turn IS NOT NULL FOR UPDATE",
+        (turn.account, turn.api, turn.fence),
+    )
+    if cursor.rowcount != 1:
+        raise LeaseLost(f"account {turn.account}: another worker has its turn now; nothing was changed")
+
+
+def _connection(row: Any) -> Connection:
+    account = Account(
+        row.account, row.seller_id, tuple(row.marketplaces), row.report_types, manage_schedules=row.manage_schedules
+    )
+    return Connection(account, row.api, row.application, row.endpoint, row.access_key, row.secret_key, row.auth_token)
+
+
+def _no_account(account: str) -> NotFound:
+    return NotFound(f"there is no account {account}. See: orderdrain account list")
+
+
+def one_of_two(report_types: Sequence[str], twins: Mapping[str, str]) -> None:
+    """Amazon schedules one of two: asking for the second silently cancels the first. Raises UsageError."""
+    for report_type in report_types:
+        twin = twins.get(report_type)
+        if twin in report_types:
+            raise UsageError(
+                f"{report_type} and {twin} cannot both be scheduled: Amazon would silently cancel the first."
+                " Declare one of the two"
+            )

@@ -1,0 +1,623 @@
+"""All SQL about reports: enter, lease, advance, snooze, fail, quarantine, send what is due, and the history.
+
+The row is the truth and a message a hint. A step begins with a *lease*: one committed update (owner, expiry, fence)
+that also counts the attempt, so that a report which kills its worker is counted too. The commit that ends a step checks
+the fence: a worker that lost its lease changes nothing. No transaction is held open across a call to Amazon.
+
+Leases and messages on their way are measured in real seconds (they watch processes); waiting, backoff and everything
+about Amazon in application time, by `app_now()`.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import psycopg2.extras
+
+from orderdrain.errors import LeaseLost, NotFound, UsageError
+from orderdrain.reports import STEP_FROM, Report, ReportKey, RowCounts, State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from orderdrain.accounts import Turn
+    from orderdrain.amazon import ListedReport
+    from orderdrain.db import Cursor, Database
+
+#: Attempts at one step before a person must look: with the backoff below, a day of Amazon's trouble is ridden out.
+MAX_ATTEMPTS = 8
+#: The first wait after a failed attempt, doubled for each one more, up to the last; with full jitter.
+FIRST_BACKOFF, LAST_BACKOFF = timedelta(seconds=30), timedelta(hours=1)
+#: Amazon drops a report after 90 days (MWS documentation): one that has less than a week left goes first.
+HURRY_AFTER = timedelta(days=90 - 7)
+#: Amazon takes this many ids in one UpdateReportAcknowledgements.
+ACKNOWLEDGE_AT_ONCE = 100
+
+#: A message is on its way, or a worker is at it. After a lease's length a message that nobody took counts as lost.
+_IN_FLIGHT = "(r.lease_until > app_now() OR r.sent_at > app_now() - real_seconds(%(seconds)s))"
+_KEY = "account = %(account)s AND api = %(api)s AND report_id = %(report_id)s"
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The exclusive right to work on a report, given back by time. `fence` grows with each lease of that report."""
+
+    report: Report
+    owner: str
+    fence: int
+
+    @property
+    def key(self) -> ReportKey:
+        return self.report.key
+
+
+class Ledger:
+    """The reports and how far each has come."""
+
+    def __init__(self, database: Database, *, lease_seconds: int, account_slots: int) -> None:
+        self._database = database
+        self._lease_seconds = lease_seconds
+        self._account_slots = account_slots
+
+    # ------------------------------------------------------------------------------------------------- entering
+
+    def enter(
+        self,
+        account: str,
+        api: str,
+        reports: Sequence[ListedReport],
+        *,
+        listing: int,
+        worker: str,
+        request_id: str | None,
+    ) -> int:
+        """Enters what we do not know yet as `listed`; a known id is a no-op. Returns how many were new."""
+        if not reports:
+            return 0
+        with self._database.transaction() as cursor:
+            entered = psycopg2.extras.execute_values(
+                cursor,
+                "INSERT INTO reports (account, api, report_id, report_type, report_request_id, available_at, listing)"
+                " VALUES %s ON CONFLICT DO NOTHING RETURNING report_id",
+                [
+                    (account, api, r.report_id, r.report_type, r.report_request_id, r.available_at, listing)
+                    for r in reports
+                ],
+                page_size=1000,
+                fetch=True,
+            )
+            for row in entered:
+                key = ReportKey(account, api, row.report_id)
+                _note(cursor, key, "list", "entered", None, State.LISTED, worker=worker, request_id=request_id)
+            return len(entered)
+
+    # ------------------------------------------------------------------------------------- lease, and its endings
+
+    def lease(self, key: ReportKey, state: State, owner: str) -> Lease | None:
+        """The lease of a report that is in `state` and due, its attempt counted; None when there is nothing to do now.
+
+        A report whose attempts are used up (its workers died of it, one after the other) is quarantined instead.
+        """
+        with self._database.transaction() as cursor:
+            cursor.execute(
+                "UPDATE reports r SET lease_owner = %(owner)s, lease_until = app_now() + real_seconds(%(seconds)s),"
+                " fence = fence + 1, attempts = attempts + 1, sent_at = NULL"
+                " FROM connections c JOIN applications p USING (application)"
+                " WHERE r.account = %(account)s AND r.api = %(api)s AND r.report_id = %(report_id)s"
+                " AND c.account = r.account AND c.api = r.api AND c.paused_at IS NULL AND p.paused_at IS NULL"
+                " AND (r.state <> 'listed' OR c.download_after <= app_now())"
+                " AND r.state = %(state)s AND r.next_attempt_at <= app_now()"
+                " AND (r.lease_until IS NULL OR r.lease_until <= app_now()) RETURNING r.*",
+                {**_ids(key), "owner": owner, "seconds": self._lease_seconds, "state": state},
+            )
+            row = cursor.fetchone()
+            if row is None:
+                # The message is spent, whatever it found: the row must not count as on its way for longer.
+                cursor.execute(f"UPDATE reports SET sent_at = NULL WHERE {_KEY} AND sent_at IS NOT NULL", _ids(key))
+                return None
+            lease = Lease(_report(row), owner, row.fence)
+            if row.attempts <= MAX_ATTEMPTS:
+                return lease
+            reason = (
+                f"{MAX_ATTEMPTS} attempts at {STEP_FROM[state]}, the last without a word: {row.reason or 'worker died'}"
+            )
+            _set_aside(cursor, lease, reason, request_id=None)
+            return None
+
+    def renew(self, lease: Lease) -> bool:
+        """Keeps the lease for longer; False when it is no longer ours."""
+        return bool(
+            self._database.query(
+                f"UPDATE reports SET lease_until = app_now() + real_seconds(%(seconds)s) WHERE {_KEY}"
+                " AND fence = %(fence)s AND lease_until > app_now() RETURNING 1",
+                {**_ids(lease.key), "seconds": self._lease_seconds, "fence": lease.fence},
+            )
+        )
+
+    def downloaded(
+        self,
+        lease: Lease,
+        *,
+        archive_key: str,
+        size: int,
+        sha256: str,
+        content_type: str | None,
+        request_id: str | None,
+    ) -> None:
+        """listed -> downloaded: the bytes are in the archive. The message for parse counts as sent. Raises LeaseLost."""
+        with self._database.transaction() as cursor:
+            _advance(
+                cursor,
+                lease,
+                State.DOWNLOADED,
+                {
+                    "archive_key": archive_key,
+                    "bytes": size,
+                    "sha256": sha256,
+                    "content_type": content_type,
+                },
+                detail=f"{size:,} bytes",
+                request_id=request_id,
+            )
+
+    def parsed(
+        self, cursor: Cursor, lease: Lease, *, outcome: str, counts: RowCounts, encoding: str, encoding_reason: str
+    ) -> None:
+        """downloaded -> parsed, in the transaction that holds the rows, as its last statement. Raises LeaseLost."""
+        rows = {
+            f"rows_{name}": getattr(counts, name)
+            for name in ("read", "new", "changed", "same", "older", "joined", "rejected")
+        }
+        told = {"outcome": outcome, "encoding": encoding, "encoding_reason": encoding_reason, **rows}
+        _advance(cursor, lease, State.PARSED, told, detail=str(counts))
+
+    def snooze(self, lease: Lease, reason: str, until: datetime, *, request_id: str | None = None) -> None:
+        """Waiting is not failing: due again at `until`, the attempt given back. Raises LeaseLost."""
+        self._end(lease, "snoozed", reason, until=until, given_back=1, request_id=request_id)
+
+    def fail(self, lease: Lease, reason: str, *, request_id: str | None = None) -> datetime | None:
+        """The attempt failed: returns when the next one is due, or None when it was the last and the report is
+        quarantined. Raises LeaseLost."""
+        if lease.report.attempts >= MAX_ATTEMPTS:
+            step = STEP_FROM[lease.report.state]
+            self.quarantine(
+                lease, f"attempt {MAX_ATTEMPTS} of {MAX_ATTEMPTS} at {step}: {reason}", request_id=request_id
+            )
+            return None
+        return self._end(lease, "failed", reason, backoff=_backoff(lease.report.attempts), request_id=request_id)
+
+    def give_back(self, lease: Lease, reason: str) -> None:
+        """The step could not be tried (shutdown, a dependency away, credentials): due at once, no attempt spent."""
+        self._end(lease, "given back", reason, given_back=1)
+
+    def quarantine(self, lease: Lease, reason: str, *, request_id: str | None = None) -> None:
+        """Set aside for a person, its bytes kept. Raises LeaseLost."""
+        with self._database.transaction() as cursor:
+            _set_aside(cursor, lease, reason, request_id=request_id)
+
+    def _end(
+        self,
+        lease: Lease,
+        event: str,
+        reason: str,
+        *,
+        until: datetime | None = None,
+        backoff: timedelta = timedelta(0),
+        given_back: int = 0,
+        request_id: str | None = None,
+    ) -> datetime:
+        with self._database.transaction() as cursor:
+            cursor.execute(
+                "UPDATE reports SET lease_owner = NULL, lease_until = NULL, reason = %(reason)s,"
+                " attempts = attempts - %(given_back)s, next_attempt_at = coalesce(%(until)s, app_now() + %(backoff)s)"
+                f" WHERE {_KEY} AND fence = %(fence)s AND state = %(state)s AND lease_owner IS NOT NULL"
+                " RETURNING next_attempt_at",
+                {
+                    **_ids(lease.key),
+                    "reason": reason,
+                    "given_back": given_back,
+                    "until": until,
+                    "backoff": backoff,
+                    "fence": lease.fence,
+                    "state": lease.report.state,
+                },
+            )
+            row = _still_ours(cursor, lease)
+            due_at: datetime = row.next_attempt_at
+            state = lease.report.state
+            _note(
+                cursor,
+                lease.key,
+                STEP_FROM[state],
+                event,
+                state,
+                state,
+                attempt=lease.report.attempts,
+                worker=lease.owner,
+                detail=f"{reason}; due {due_at:%Y-%m-%d %H:%M:%SZ}",
+                request_id=request_id,
+            )
+            return due_at
+
+    # -------------------------------------------------------------------------------------- acknowledging, many at once
+
+    def begin_acknowledging(self, turn: Turn, *, skip: Sequence[str] = ()) -> list[str]:
+        """Up to 100 ids whose rows are committed and whose listing has ended, oldest first, their attempt counted."""
+        rows = self._database.query(
+            "UPDATE reports SET attempts = attempts + 1, sent_at = NULL WHERE (account, api, report_id) IN ("
+            "  SELECT r.account, r.api, r.report_id FROM reports r JOIN connections c USING (account, api)"
+            "  WHERE r.account = %s AND r.api = %s AND r.state = 'parsed' AND r.next_attempt_at <= app_now()"
+            "  AND r.listing <= c.listed AND c.turn_fence = %s AND NOT r.report_id = ANY(%s)"
+            "  ORDER BY r.available_at, r.report_id LIMIT %s) RETURNING report_id",
+            (turn.account, turn.api, turn.fence, list(skip), ACKNOWLEDGE_AT_ONCE),
+        )
+        return sorted(row.report_id for row in rows)
+
+    def acknowledged(
+        self, cursor: Cursor, turn: Turn, report_ids: Sequence[str], *, detail: str, request_id: str | None
+    ) -> int:
+        """parsed -> acknowledged for these ids. The caller has checked the turn in this transaction."""
+        return self._end_acknowledging(
+            cursor,
+            turn,
+            report_ids,
+            "state = 'acknowledged', acknowledged_at = app_now(), attempts = 0, reason = NULL",
+            {},
+            "acknowledged",
+            State.ACKNOWLEDGED,
+            detail,
+            request_id,
+        )
+
+    def not_acknowledged(
+        self, cursor: Cursor, turn: Turn, report_ids: Sequence[str], reason: str, *, waits: bool, request_id: str | None
+    ) -> None:
+        """These stay parsed and are told again: without an attempt spent where `waits`, after a backoff else; those
+        whose attempts are used up are quarantined."""
+        self._end_acknowledging(
+            cursor,
+            turn,
+            report_ids,
+            "reason = %(reason)s, attempts = attempts - %(given_back)s,"
+            " next_attempt_at = CASE WHEN %(given_back)s = 1 THEN next_attempt_at ELSE app_now() + %(backoff)s END",
+            {"given_back": int(waits), "backoff": _backoff(1)},
+            "snoozed" if waits else "failed",
+            State.PARSED,
+            reason,
+            request_id,
+        )
+        if not waits:
+            used_up = self._exhausted(cursor, turn, report_ids)
+            self.refused_to_acknowledge(
+                cursor, turn, used_up, f"attempt {MAX_ATTEMPTS} of {MAX_ATTEMPTS}: {reason}", request_id
+            )
+
+    def refused_to_acknowledge(
+        self, cursor: Cursor, turn: Turn, report_ids: Sequence[str], reason: str, request_id: str | None
+    ) -> None:
+        """Amazon refuses these for good: set aside, their rows stay committed."""
+        self._end_acknowledging(
+            cursor,
+            turn,
+            report_ids,
+            "state = 'quarantined', quarantined_from = 'parsed', reason = %(reason)s",
+            {},
+            "quarantined",
+            State.QUARANTINED,
+            reason,
+            request_id,
+        )
+
+    def _end_acknowledging(
+        self,
+        cursor: Cursor,
+        turn: Turn,
+        report_ids: Sequence[str],
+        change: str,
+        parameters: dict[str, Any],
+        event: str,
+        to_state: State,
+        detail: str,
+        request_id: str | None,
+    ) -> int:
+        cursor.execute(
+            f"UPDATE reports SET {change} WHERE account = %(account)s AND api = %(api)s"
+            " AND report_id = ANY(%(ids)s) AND state = 'parsed' RETURNING report_id, attempts",
+            {"account": turn.account, "api": turn.api, "ids": list(report_ids), "reason": detail, **parameters},
+        )
+        moved = cursor.fetchall()
+        for row in moved:
+            _note(
+                cursor,
+                ReportKey(turn.account, turn.api, row.report_id),
+                "acknowledge",
+                event,
+                State.PARSED,
+                to_state,
+                worker=turn.owner,
+                detail=detail,
+                request_id=request_id,
+            )
+        return len(moved)
+
+    def _exhausted(self, cursor: Cursor, turn: Turn, report_ids: Sequence[str]) -> list[str]:
+        cursor.execute(
+            "SELECT report_id FROM reports WHERE account = %s AND api = %s AND report_id = ANY(%s)"
+            " AND state = 'parsed' AND attempts >= %s",
+            (turn.account, turn.api, list(report_ids), MAX_ATTEMPTS),
+        )
+        return [row.report_id for row in cursor.fetchall()]
+
+    # ------------------------------------------------------------------------------------------------ what is due
+
+    def send_due(self, account: str | None = None) -> list[tuple[ReportKey, str]]:
+        """Marks as sent what is due and has a free slot in its account, and returns each with its step.
+
+        Soon lost at Amazon first, then bytes that we already hold, then the newest. Two sweeps at once do not send the
+        same: the second skips what the first has locked.
+        """
+        rows = self._database.query(
+            "WITH in_flight AS ("
+            "  SELECT r.account, r.api, count(*) AS n FROM reports r"
+            f" WHERE r.state IN ('listed', 'downloaded') AND {_IN_FLIGHT}"
+            "  AND r.account = coalesce(%(account)s, r.account) GROUP BY r.account, r.api),"
+            " due AS ("
+            "  SELECT r.account, r.api, r.report_id, row_number() OVER (PARTITION BY r.account, r.api ORDER BY"
+            "   r.available_at >= app_now() - %(hurry)s, r.state, r.available_at DESC, r.report_id) AS place"
+            "  FROM reports r JOIN connections c USING (account, api) JOIN applications p USING (application)"
+            "  WHERE r.state IN ('listed', 'downloaded') AND r.next_attempt_at <= app_now()"
+            f" AND NOT coalesce({_IN_FLIGHT}, false) AND r.account = coalesce(%(account)s, r.account)"
+            "  AND c.paused_at IS NULL AND p.paused_at IS NULL"
+            "  AND (r.state <> 'listed' OR c.download_after <= app_now())),"
+            " chosen AS ("
+            "  SELECT r.account, r.api, r.report_id, due.place FROM due"
+            "  JOIN reports r USING (account, api, report_id) LEFT JOIN in_flight USING (account, api)"
+            "  WHERE due.place <= %(slots)s - coalesce(in_flight.n, 0) FOR UPDATE OF r SKIP LOCKED)"
+            " UPDATE reports r SET sent_at = app_now() FROM chosen"
+            f" WHERE (r.account, r.api, r.report_id) = (chosen.account, chosen.api, chosen.report_id) AND NOT coalesce({_IN_FLIGHT}, false)"
+            " RETURNING r.account, r.api, r.report_id, r.state, chosen.place",
+            {
+                "account": account,
+                "seconds": self._lease_seconds,
+                "hurry": HURRY_AFTER,
+                "slots": self._account_slots,
+            },
+        )
+        # One of each account in turn, so that a big account's messages do not stand before the small ones'.
+        rows.sort(key=lambda row: (row.place, row.account))
+        return [(ReportKey(r.account, r.api, r.report_id), STEP_FROM[State(r.state)]) for r in rows]
+
+    def not_sent(self, keys: Sequence[ReportKey]) -> None:
+        """The broker did not take these messages: they are due again."""
+        if keys:
+            self._database.query(
+                "UPDATE reports SET sent_at = NULL WHERE (account, api, report_id) IN %s",
+                (tuple((k.account, k.api, k.report_id) for k in keys),),
+            )
+
+    def accounts_to_acknowledge(self) -> list[str]:
+        """Accounts with parsed reports that may be acknowledged now."""
+        rows = self._database.query(
+            "SELECT DISTINCT r.account FROM reports r JOIN connections c USING (account, api)"
+            " JOIN applications p USING (application)"
+            " WHERE r.state = 'parsed' AND r.next_attempt_at <= app_now() AND r.listing <= c.listed"
+            " AND c.paused_at IS NULL AND p.paused_at IS NULL AND c.listing_token IS NULL"
+            " AND c.acknowledge_after <= app_now() AND (c.turn IS NULL OR c.turn_until <= app_now()) ORDER BY 1"
+        )
+        return [row.account for row in rows]
+
+    def batch_is_complete(self, account: str) -> bool:
+        """Nothing of this account is still on its way to parsed: what there is to acknowledge may go in one call."""
+        return not self._database.query(
+            f"SELECT FROM reports r WHERE account = %(account)s AND state IN ('listed', 'downloaded') AND {_IN_FLIGHT}"
+            " LIMIT 1",
+            {"account": account, "seconds": self._lease_seconds},
+        )
+
+    def take_back(self) -> list[ReportKey]:
+        """Takes back the leases that ran out: their workers died. Their attempts stay counted."""
+        with self._database.transaction() as cursor:
+            cursor.execute(
+                "UPDATE reports r SET lease_owner = NULL, lease_until = NULL, reason = 'lease of ' || old.lease_owner || ' ran out'"
+                " FROM (SELECT account, api, report_id, lease_owner FROM reports WHERE lease_until <= app_now()"
+                "  AND state IN ('listed', 'downloaded', 'parsed') FOR UPDATE SKIP LOCKED) old"
+                " WHERE (r.account, r.api, r.report_id) = (old.account, old.api, old.report_id)"
+                " RETURNING r.account, r.api, r.report_id, r.state, r.attempts, old.lease_owner"
+            )
+            taken = cursor.fetchall()
+            for row in taken:
+                state = State(row.state)
+                _note(
+                    cursor,
+                    ReportKey(row.account, row.api, row.report_id),
+                    "sweep",
+                    "lease ran out",
+                    state,
+                    state,
+                    attempt=row.attempts,
+                    worker=row.lease_owner,
+                    detail=f"{STEP_FROM[state]} will be sent again",
+                )
+            return [ReportKey(row.account, row.api, row.report_id) for row in taken]
+
+    def broker_forgot(self, word: str | None) -> str | None:
+        """Compares the broker's word with ours. Where the broker has forgotten it, every message is gone: all that
+        was sent is due again, and the new word to leave with the broker is returned."""
+        with self._database.transaction() as cursor:
+            cursor.execute("SELECT word FROM broker FOR UPDATE")
+            if cursor.fetchone().word == word:
+                return None
+            cursor.execute("UPDATE broker SET word = gen_random_uuid()::text RETURNING word")
+            new_word: str = cursor.fetchone().word
+            cursor.execute(
+                "UPDATE reports SET sent_at = NULL WHERE sent_at IS NOT NULL AND state IN ('listed', 'downloaded')"
+            )
+            cursor.execute("UPDATE report_requests SET sent_at = NULL WHERE sent_at IS NOT NULL")
+            return new_word
+
+    # -------------------------------------------------------------------------------------------------- looking
+
+    def find(self, report_id: str, account: str | None = None) -> list[Any]:
+        """The rows with this id: more than one where several accounts have a report of that id."""
+        return self._database.query(
+            "SELECT * FROM reports WHERE report_id = %s AND account = coalesce(%s, account) ORDER BY account, api",
+            (report_id, account),
+        )
+
+    def history(self, key: ReportKey) -> list[Any]:
+        """What happened to a report, oldest first."""
+        return self._database.query(f"SELECT * FROM report_history WHERE {_KEY} ORDER BY history_id", _ids(key))
+
+    def reports(
+        self, *, account: str | None = None, state: str | None = None, report_type: str | None = None, limit: int = 50
+    ) -> list[Any]:
+        """Reports, newest first; one more than `limit`, so that the caller sees whether there are more."""
+        return self._database.query(
+            "SELECT account, api, report_id, report_type, state, available_at, attempts, next_attempt_at, rows_read, rows_rejected, reason"
+            " FROM reports WHERE account = coalesce(%s, account) AND state = coalesce(%s, state)"
+            " AND report_type = coalesce(%s, report_type) ORDER BY available_at DESC, account, report_id LIMIT %s",
+            (account, state, report_type, limit + 1),
+        )
+
+    def summary(self) -> list[Any]:
+        """One row an account: how many reports in each state, the oldest that waits, and when its orders end."""
+        return self._database.query(
+            "SELECT a.account, count(r.report_id) FILTER (WHERE r.state = 'listed') AS listed,"
+            " count(r.report_id) FILTER (WHERE r.state = 'downloaded') AS downloaded,"
+            " count(r.report_id) FILTER (WHERE r.state = 'parsed') AS parsed,"
+            " count(r.report_id) FILTER (WHERE r.state = 'acknowledged') AS acknowledged,"
+            " count(r.report_id) FILTER (WHERE r.state = 'quarantined') AS quarantined,"
+            " min(r.available_at) FILTER (WHERE r.state IN ('listed', 'downloaded')) AS oldest_waiting,"
+            " max(r.available_at) FILTER (WHERE r.state IN ('parsed', 'acknowledged')) AS fresh_to"
+            " FROM accounts a LEFT JOIN reports r USING (account) GROUP BY a.account ORDER BY a.account"
+        )
+
+    def requeue(self, key: ReportKey, *, note: str) -> State:
+        """quarantined -> where it came from, its attempts forgotten. Raises NotFound, UsageError."""
+        with self._database.transaction() as cursor:
+            cursor.execute(f"SELECT state, quarantined_from FROM reports WHERE {_KEY} FOR UPDATE", _ids(key))
+            row = cursor.fetchone()
+            if row is None:
+                raise NotFound(f"there is no {key}. See: orderdrain reports")
+            if row.state != State.QUARANTINED:
+                raise UsageError(f"{key} is {row.state}: only a quarantined report is requeued")
+            state = State(row.quarantined_from)
+            cursor.execute(
+                "UPDATE reports SET state = quarantined_from, quarantined_from = NULL, attempts = 0, reason = NULL,"
+                f" next_attempt_at = app_now(), sent_at = NULL WHERE {_KEY}",
+                _ids(key),
+            )
+            _note(cursor, key, "requeue", "requeued", State.QUARANTINED, state, worker="a person", detail=note)
+            return state
+
+
+def _advance(
+    cursor: Cursor,
+    lease: Lease,
+    to_state: State,
+    told: dict[str, Any],
+    *,
+    detail: str,
+    request_id: str | None = None,
+) -> None:
+    """Moves a leased report on. Where another step follows at once, its message counts as sent: it keeps its slot."""
+    columns = "".join(f", {name} = %({name})s" for name in told)
+    cursor.execute(
+        f"UPDATE reports SET state = %(to_state)s, {to_state}_at = app_now(), attempts = 0, reason = NULL,"
+        " lease_owner = NULL, lease_until = NULL, next_attempt_at = app_now(),"
+        " sent_at = CASE WHEN %(to_state)s = 'downloaded' THEN app_now() END"
+        f"{columns} WHERE {_KEY} AND fence = %(fence)s AND state = %(state)s AND lease_owner IS NOT NULL"
+        " RETURNING report_id",
+        {**_ids(lease.key), **told, "to_state": to_state, "fence": lease.fence, "state": lease.report.state},
+    )
+    _still_ours(cursor, lease)
+    state = lease.report.state
+    _note(
+        cursor,
+        lease.key,
+        STEP_FROM[state],
+        to_state,
+        state,
+        to_state,
+        attempt=lease.report.attempts,
+        worker=lease.owner,
+        detail=detail,
+        request_id=request_id,
+    )
+
+
+def _set_aside(cursor: Cursor, lease: Lease, reason: str, *, request_id: str | None) -> None:
+    cursor.execute(
+        "UPDATE reports SET state = 'quarantined', quarantined_from = state, reason = %(reason)s, sent_at = NULL,"
+        f" lease_owner = NULL, lease_until = NULL WHERE {_KEY} AND fence = %(fence)s AND state = %(state)s"
+        " AND lease_owner IS NOT NULL RETURNING report_id",
+        {**_ids(lease.key), "reason": reason, "fence": lease.fence, "state": lease.report.state},
+    )
+    _still_ours(cursor, lease)
+    state = lease.report.state
+    _note(
+        cursor,
+        lease.key,
+        STEP_FROM[state],
+        "quarantined",
+        state,
+        State.QUARANTINED,
+        attempt=lease.report.attempts,
+        worker=lease.owner,
+        detail=reason,
+        request_id=request_id,
+    )
+
+
+def _still_ours(cursor: Cursor, lease: Lease) -> Any:
+    row = cursor.fetchone()
+    if row is None:
+        raise LeaseLost(f"{lease.key}: lost its lease, another worker has it now; nothing was changed")
+    return row
+
+
+def _note(
+    cursor: Cursor,
+    key: ReportKey,
+    step: str,
+    event: str,
+    from_state: State | None,
+    to_state: State,
+    *,
+    attempt: int | None = None,
+    worker: str | None = None,
+    detail: str | None = None,
+    request_id: str | None = None,
+) -> None:
+    cursor.execute(
+        "INSERT INTO report_history"
+        " (account, api, report_id, step, event, from_state, to_state, attempt, worker, detail, request_id)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        (key.account, key.api, key.report_id, step, event, from_state, to_state, attempt, worker, detail, request_id),
+    )
+
+
+def _backoff(attempt: int) -> timedelta:
+    """Full jitter: anything up to the doubled wait, so that what failed together is not tried together."""
+    ceiling = min(FIRST_BACKOFF * 2 ** (attempt - 1), LAST_BACKOFF)
+    return ceiling * random.uniform(0.1, 1.0)  # noqa: S311 - spreading load, not guarding a secret
+
+
+def _ids(key: ReportKey) -> dict[str, Any]:
+    return {"account": key.account, "api": key.api, "report_id": key.report_id}
+
+
+def _report(row: Any) -> Report:
+    return Report(
+        ReportKey(row.account, row.api, row.report_id),
+        row.report_type,
+        row.available_at,
+        State(row.state),
+        row.attempts,
+        row.archive_key,
+        row.content_type,
+    )
