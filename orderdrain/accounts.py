@@ -8,23 +8,18 @@ a report's is: it ends by itself when its worker dies, and a worker that lost it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg2.errors
 
 from orderdrain.errors import LeaseLost, NotFound, UsageError
+from orderdrain.policy import DAILY, OVERLAP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from orderdrain.db import Cursor, Database
-
-#: A day: how often an account is listed without the Acknowledged filter, and its schedules compared.
-DAILY = timedelta(days=1)
-#: How far a full listing reaches back behind the begin of the last complete one: reports appear late.
-OVERLAP = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
@@ -54,9 +49,9 @@ class Connection:
         return f"Connection({self.account.account}, {self.api})"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Turn:
-    """The exclusive right to list (or acknowledge) a connection, until `seconds` of real time have passed."""
+    """The exclusive right to list (or acknowledge) a connection, given back by time. `next_token` moves on with it."""
 
     account: str
     api: str

@@ -10,6 +10,7 @@
     ├── GiveUp              this report (or request) cannot succeed: set aside for a person
     │   └── NotAReport      the bytes are no report that we understand
     ├── OperatorNeeded      a connection or an application cannot work until a person acts: it alone pauses
+    ├── NothingToDo         a doubled or late message, or somebody is at it: a quiet no-op
     ├── LeaseLost           somebody else works on it now: change nothing
     ├── UsageError          the caller asked for something that makes no sense (exit 2)
     ├── SettingsError       a setting is missing or malformed (exit 2)
@@ -98,6 +99,10 @@ class OperatorNeeded(OrderdrainError):
     def __init__(self, reason: str, *, scope: str = "connection", evidence: Evidence | None = None) -> None:
         super().__init__(reason, evidence=evidence)
         self.scope = scope
+
+
+class NothingToDo(OrderdrainError):
+    """What the message asks for is done, not due, or being done: nothing was changed."""
 
 
 class LeaseLost(OrderdrainError):

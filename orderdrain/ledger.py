@@ -10,7 +10,6 @@ about Amazon in application time, by `app_now()`.
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2.extras
 
 from orderdrain.errors import LeaseLost, NotFound, UsageError
+from orderdrain.policy import ACKNOWLEDGE_AT_ONCE, HURRY_AFTER, MAX_ATTEMPTS, backoff
 from orderdrain.reports import STEP_FROM, Report, ReportKey, RowCounts, State
 
 if TYPE_CHECKING:
@@ -27,15 +27,6 @@ if TYPE_CHECKING:
     from orderdrain.accounts import Turn
     from orderdrain.amazon import ListedReport
     from orderdrain.db import Cursor, Database
-
-#: Attempts at one step before a person must look: with the backoff below, a day of Amazon's trouble is ridden out.
-MAX_ATTEMPTS = 8
-#: The first wait after a failed attempt, doubled for each one more, up to the last; with full jitter.
-FIRST_BACKOFF, LAST_BACKOFF = timedelta(seconds=30), timedelta(hours=1)
-#: Amazon drops a report after 90 days (MWS documentation): one that has less than a week left goes first.
-HURRY_AFTER = timedelta(days=90 - 7)
-#: Amazon takes this many ids in one UpdateReportAcknowledgements.
-ACKNOWLEDGE_AT_ONCE = 100
 
 #: A message is on its way, or a worker is at it. After a lease's length a message that nobody took counts as lost.
 _IN_FLIGHT = "(r.lease_until > app_now() OR r.sent_at > app_now() - real_seconds(%(seconds)s))"
@@ -148,7 +139,7 @@ class Ledger:
         content_type: str | None,
         request_id: str | None,
     ) -> None:
-        """listed -> downloaded: the bytes are in the archive. The message for parse counts as sent. Raises LeaseLost."""
+        """From listed to downloaded: the bytes are in the archive. The message for parse counts as sent. Raises LeaseLost."""
         with self._database.transaction() as cursor:
             _advance(
                 cursor,
@@ -167,7 +158,7 @@ class Ledger:
     def parsed(
         self, cursor: Cursor, lease: Lease, *, outcome: str, counts: RowCounts, encoding: str, encoding_reason: str
     ) -> None:
-        """downloaded -> parsed, in the transaction that holds the rows, as its last statement. Raises LeaseLost."""
+        """From downloaded to parsed, in the transaction that holds the rows, as its last statement. Raises LeaseLost."""
         rows = {
             f"rows_{name}": getattr(counts, name)
             for name in ("read", "new", "changed", "same", "older", "joined", "rejected")
@@ -188,7 +179,7 @@ class Ledger:
                 lease, f"attempt {MAX_ATTEMPTS} of {MAX_ATTEMPTS} at {step}: {reason}", request_id=request_id
             )
             return None
-        return self._end(lease, "failed", reason, backoff=_backoff(lease.report.attempts), request_id=request_id)
+        return self._end(lease, "failed", reason, wait=backoff(lease.report.attempts), request_id=request_id)
 
     def give_back(self, lease: Lease, reason: str) -> None:
         """The step could not be tried (shutdown, a dependency away, credentials): due at once, no attempt spent."""
@@ -206,7 +197,7 @@ class Ledger:
         reason: str,
         *,
         until: datetime | None = None,
-        backoff: timedelta = timedelta(0),
+        wait: timedelta = timedelta(0),
         given_back: int = 0,
         request_id: str | None = None,
     ) -> datetime:
@@ -221,7 +212,7 @@ class Ledger:
                     "reason": reason,
                     "given_back": given_back,
                     "until": until,
-                    "backoff": backoff,
+                    "backoff": wait,
                     "fence": lease.fence,
                     "state": lease.report.state,
                 },
@@ -260,7 +251,7 @@ class Ledger:
     def acknowledged(
         self, cursor: Cursor, turn: Turn, report_ids: Sequence[str], *, detail: str, request_id: str | None
     ) -> int:
-        """parsed -> acknowledged for these ids. The caller has checked the turn in this transaction."""
+        """From parsed to acknowledged for these ids. The caller has checked the turn in this transaction."""
         return self._end_acknowledging(
             cursor,
             turn,
@@ -284,7 +275,7 @@ class Ledger:
             report_ids,
             "reason = %(reason)s, attempts = attempts - %(given_back)s,"
             " next_attempt_at = CASE WHEN %(given_back)s = 1 THEN next_attempt_at ELSE app_now() + %(backoff)s END",
-            {"given_back": int(waits), "backoff": _backoff(1)},
+            {"given_back": int(waits), "backoff": backoff(1)},
             "snoozed" if waits else "failed",
             State.PARSED,
             reason,
@@ -497,7 +488,7 @@ class Ledger:
         )
 
     def requeue(self, key: ReportKey, *, note: str) -> State:
-        """quarantined -> where it came from, its attempts forgotten. Raises NotFound, UsageError."""
+        """From quarantined to where it came from, its attempts forgotten. Raises NotFound, UsageError."""
         with self._database.transaction() as cursor:
             cursor.execute(f"SELECT state, quarantined_from FROM reports WHERE {_KEY} FOR UPDATE", _ids(key))
             row = cursor.fetchone()
@@ -599,12 +590,6 @@ def _note(
         " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (key.account, key.api, key.report_id, step, event, from_state, to_state, attempt, worker, detail, request_id),
     )
-
-
-def _backoff(attempt: int) -> timedelta:
-    """Full jitter: anything up to the doubled wait, so that what failed together is not tried together."""
-    ceiling = min(FIRST_BACKOFF * 2 ** (attempt - 1), LAST_BACKOFF)
-    return ceiling * random.uniform(0.1, 1.0)  # noqa: S311 - spreading load, not guarding a secret
 
 
 def _ids(key: ReportKey) -> dict[str, Any]:

@@ -21,9 +21,18 @@ if TYPE_CHECKING:
 
 PREFIX = "ORDERDRAIN_"
 
-#: Read by others of our processes, not through `Settings`: the pipe on which a child says that it is ready, and the
-#: servers that the tests shall use in place of the embedded ones.
-ELSEWHERE = frozenset({"ORDERDRAIN_READY_FD", "ORDERDRAIN_TEST_DATABASE_URL", "ORDERDRAIN_TEST_REDIS_URL"})
+#: Read by others of our processes, not through `Settings`: the pipe on which a child says that it is ready, the file
+#: by which a worker shows that it lives, secrets for the CLI, and servers for the tests in place of the embedded ones.
+ELSEWHERE = frozenset(
+    {
+        "ORDERDRAIN_READY_FD",
+        "ORDERDRAIN_ALIVE_FILE",
+        "ORDERDRAIN_SECRET_KEY",
+        "ORDERDRAIN_AUTH_TOKEN",
+        "ORDERDRAIN_TEST_DATABASE_URL",
+        "ORDERDRAIN_TEST_REDIS_URL",
+    }
+)
 
 
 def _text(value: str) -> str:

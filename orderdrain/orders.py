@@ -1,0 +1,294 @@
+"""All SQL about order tables: the newest-wins merge, the buyers, the rejected rows.
+
+A report's lines are copied to a temporary table in batches, then merged by whole sets, never row by row. A line's
+version is (as_of, report_id, line); the newest wins, and any order, overlap or repetition of reports ends in the same
+rows:
+
+- A newer report replaces the columns that its layout has, also when their content is the same: the version must move on,
+  or a report between the two that arrives late would win.
+- A column that a layout lacks is not told: it keeps its value, and `older_columns` keeps the version that told it, so
+  that a report which arrives late and lies between may still win for just that column.
+- Personal columns come in groups, each with a version of its own: a group with any value replaces the whole group.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from orderdrain.families import EXTRA
+from orderdrain.parsers import Line, Rejected
+from orderdrain.reports import RowCounts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from orderdrain.db import Cursor, Database
+    from orderdrain.families import Family
+    from orderdrain.parsers import ParsedReport
+    from orderdrain.reports import Report
+
+#: Lines copied at once: a batch is what of a report is in memory at a time.
+BATCH_LINES = 2_000
+#: From so many lines on the planner must know what is in the temporary table.
+ANALYZE_FROM = 500
+
+
+class Orders:
+    """The order tables."""
+
+    def merge(self, cursor: Cursor, report: Report, parsed: ParsedReport) -> RowCounts:
+        """Brings a report's lines into their table, newest wins, and sets its bad rows aside, in the caller's
+        transaction. Raises NotAReport where reading on shows that it is none."""
+        # One report of an account at a time: two that tell the same lines in another order would lock each other out.
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (report.key.account,))
+        rejected = self._copy(cursor, report, parsed)
+        told = _Told(cursor, report, parsed)
+        new = changed = same = older = 0
+        for number in range(1, told.passes + 1):
+            cursor.execute(told.merge_lines(), told.parameters(number))
+            counted = cursor.fetchone()
+            cursor.execute(told.merge_buyers(), told.parameters(number))
+            new += counted.new
+            changed += counted.changed
+            same += counted.same
+            older += counted.older
+        return RowCounts(new, changed, same, older, joined=parsed.joined, rejected=rejected)
+
+    def rejected(self, database: Database, *, account: str | None, report_id: str | None, limit: int) -> list[Any]:
+        """Rejected rows, newest first; one more than `limit`, so that the caller sees whether there are more."""
+        return database.query(
+            'SELECT account, api, report_id, line, "column", reason, order_id, order_item_id, rejected_at'
+            " FROM rejected_rows WHERE account = coalesce(%s, account) AND report_id = coalesce(%s, report_id)"
+            " ORDER BY rejected_at DESC, account, report_id, line LIMIT %s",
+            (account, report_id, limit + 1),
+        )
+
+    def _copy(self, cursor: Cursor, report: Report, parsed: ParsedReport) -> int:
+        """Copies the lines to the temporary table, the rejected rows to their own. Returns how many were rejected."""
+        key = report.key
+        cursor.execute(
+            "DELETE FROM rejected_rows WHERE account = %s AND api = %s AND report_id = %s",
+            (key.account, key.api, key.report_id),
+        )
+        family, rejected = parsed.family, 0
+        cursor.execute(_incoming_table(family))
+        columns = ("line", *family.line_fields, *_buyer_fields(family))
+        for batch in parsed.batches(BATCH_LINES):
+            lines = (row for row in batch if isinstance(row, Line))
+            bad = [row for row in batch if isinstance(row, Rejected)]
+            _copy_rows(cursor, _incoming(family), columns, (_cells(family, line) for line in lines))
+            _copy_rows(
+                cursor,
+                "rejected_rows",
+                ("account", "api", "report_id", "line", '"column"', "reason", "order_id", "order_item_id"),
+                (
+                    (key.account, key.api, key.report_id, str(r.line), r.column, r.reason, r.order_id, r.order_item_id)
+                    for r in bad
+                ),
+            )
+            rejected += len(bad)
+        return rejected
+
+
+class _Told:
+    """What one report tells, and the two statements that merge it."""
+
+    def __init__(self, cursor: Cursor, report: Report, parsed: ParsedReport) -> None:
+        self.family = parsed.family
+        self.fields = [f for f in parsed.fields if f not in self.family.key]
+        self.extra = list(parsed.extra_columns)
+        self._report = report
+        names = sorted([*self.fields, *(f"{EXTRA}.{name}" for name in self.extra)])
+        cursor.execute(
+            "INSERT INTO layouts (family, columns) VALUES (%s, %s)"
+            " ON CONFLICT (family, columns) DO UPDATE SET family = EXCLUDED.family RETURNING layout",
+            (self.family.name, names),
+        )
+        self._layout = cursor.fetchone().layout
+        key = ", ".join(self.family.key)
+        cursor.execute(
+            f"SELECT coalesce(max(twins), 0) AS passes, coalesce(sum(twins), 0) AS lines"
+            f" FROM (SELECT count(*) AS twins FROM {_incoming(self.family)} GROUP BY {key}) AS keys"
+        )
+        row = cursor.fetchone()
+        #: A line that stands twice in the file is merged twice, in the order it stands: a pass for each.
+        self.passes: int = row.passes
+        if row.lines >= ANALYZE_FROM:
+            cursor.execute(f"ANALYZE {_incoming(self.family)} ({key})")
+
+    def parameters(self, number: int) -> dict[str, Any]:
+        return {
+            "account": self._report.key.account,
+            "family": self.family.name,
+            "as_of": self._report.available_at,
+            "report_id": self._report.key.report_id,
+            "layout": self._layout,
+            "fields": self.fields,
+            "extra": self.extra,
+            "told": [*self.fields, *(f"{EXTRA}.{name}" for name in self.extra)],
+            "pass": number,
+        }
+
+    def merge_lines(self) -> str:
+        """Inserts new lines, updates those that this report is newer for, and fills in for older reports the columns
+        that no newer one has told. Returns the statement; its row counts new, changed, same, older."""
+        table, key = self.family.table, self.family.key
+        matches = " AND ".join(f"t.{k} = i.{k}" for k in key)
+        names = ", ".join(key)
+        insert_fields = ", ".join([*self.fields, EXTRA])
+        differs = " OR ".join(
+            [f"t.{f} IS DISTINCT FROM i.{f}" for f in self.fields] + ["newer_extra IS DISTINCT FROM t.extra"]
+        )
+        fills = " OR ".join(
+            [f"('{f}' = ANY(filled) AND t.{f} IS DISTINCT FROM i.{f})" for f in self.fields]
+            + ["(filled IS NOT NULL AND filled_extra IS DISTINCT FROM t.extra)"]
+        )
+        return f"""
+            WITH pass AS (
+                SELECT *, row_number() OVER (PARTITION BY {names} ORDER BY line) AS pass FROM {_incoming(self.family)}
+            ),
+            judged AS (
+                SELECT i.*, t.{key[0]} IS NULL AS is_new,
+                    (%(as_of)s, %(report_id)s::numeric, i.line) > (t.as_of, t.report_id::numeric, t.line) AS is_newer,
+                    (%(as_of)s, %(report_id)s::numeric, i.line) < (t.as_of, t.report_id::numeric, t.line) AS is_older,
+                    t.layout AS its_layout, filled, newer_extra, filled_extra, ({differs}) AS differs, ({fills}) AS fills
+                FROM pass i LEFT JOIN {table} t ON t.account = %(account)s AND {matches}
+                LEFT JOIN layouts l ON l.layout = t.layout
+                CROSS JOIN LATERAL (
+                    SELECT (t.extra - %(extra)s::text[]) || i.extra AS newer_extra,
+                        -- Columns that this report tells and that no newer one has told.
+                        (SELECT array_agg(c) FROM unnest(%(told)s::text[]) c WHERE c <> ALL(l.columns) AND coalesce(
+                            t.older_columns->>c < version_key(%(as_of)s, %(report_id)s, i.line) COLLATE "C", true)
+                        ) AS filled
+                ) AS one
+                CROSS JOIN LATERAL (
+                    SELECT coalesce(jsonb_object_agg(k, v) FILTER (WHERE v IS NOT NULL), '{{}}') AS filled_extra FROM (
+                        SELECT k, CASE WHEN '{EXTRA}.' || k = ANY(filled) THEN i.extra->k ELSE t.extra->k END AS v
+                        FROM (SELECT jsonb_object_keys(t.extra || i.extra)) AS keys (k)) AS kept
+                ) AS two
+                WHERE i.pass = %(pass)s
+            ),
+            inserted AS (
+                INSERT INTO {table} (account, {names}, as_of, report_id, line, layout, {insert_fields})
+                SELECT %(account)s, {names}, %(as_of)s, %(report_id)s, line, %(layout)s, {insert_fields}
+                FROM judged WHERE is_new ORDER BY {names}
+            ),
+            updated AS (
+                UPDATE {table} t SET {"".join(f"{f} = i.{f}, " for f in self.fields)}
+                    extra = i.newer_extra, as_of = %(as_of)s, report_id = %(report_id)s, line = i.line,
+                    layout = %(layout)s,
+                    older_columns = CASE WHEN t.layout = %(layout)s THEN t.older_columns ELSE
+                        (t.older_columns - %(told)s::text[]) || coalesce((
+                            SELECT jsonb_object_agg(c, version_key(t.as_of, t.report_id, t.line))
+                            FROM layouts l, unnest(l.columns) c WHERE l.layout = t.layout AND c <> ALL(%(told)s)), '{{}}')
+                    END
+                FROM judged i WHERE t.account = %(account)s AND {matches} AND i.is_newer
+            ),
+            filled AS (
+                UPDATE {table} t SET
+                    {"".join(f"{f} = CASE WHEN '{f}' = ANY(i.filled) THEN i.{f} ELSE t.{f} END, " for f in self.fields)}
+                    extra = i.filled_extra,
+                    older_columns = t.older_columns || (
+                        SELECT jsonb_object_agg(c, version_key(%(as_of)s, %(report_id)s, i.line)) FROM unnest(i.filled) c)
+                FROM judged i
+                WHERE t.account = %(account)s AND {matches} AND i.is_older AND i.filled IS NOT NULL
+            )
+            SELECT count(*) FILTER (WHERE is_new) AS new,
+                count(*) FILTER (WHERE is_newer AND differs OR is_older AND fills) AS changed,
+                count(*) FILTER (WHERE NOT is_new AND NOT is_older AND NOT (is_newer AND differs)) AS same,
+                count(*) FILTER (WHERE is_older AND NOT coalesce(fills, false)) AS older
+            FROM judged
+        """
+
+    def merge_buyers(self) -> str:
+        """Takes each group of personal columns that holds any value and is newer than what the buyer's row has."""
+        groups = self.family.buyer_groups
+        source = {group: [_buyer_field(f) for f in fields] for group, fields in groups.items()}
+        told = {
+            group: f"i.{source[group][0]} <> '{{}}'"
+            if group == EXTRA
+            else f"num_nonnulls({', '.join('i.' + f for f in source[group])}) > 0"
+            for group in groups
+        }
+        versions = " || ".join(
+            f"CASE WHEN {told[group]} THEN jsonb_build_object('{group}', v) ELSE '{{}}' END" for group in groups
+        )
+        names = [f for fields in groups.values() for f in fields]
+        takes = {
+            group: f"(EXCLUDED.versions ? '{group}'"
+            f" AND coalesce(EXCLUDED.versions->>'{group}' > b.versions->>'{group}' COLLATE \"C\", true))"
+            for group in groups
+        }
+        sets = [
+            f"{f} = CASE WHEN {takes[group]} THEN EXCLUDED.{f} ELSE b.{f} END"
+            for group, fields in groups.items()
+            for f in fields
+        ]
+        taken = " || ".join(
+            f"CASE WHEN {takes[group]} THEN jsonb_build_object('{group}', EXCLUDED.versions->'{group}') ELSE '{{}}' END"
+            for group in groups
+        )
+        key = ", ".join(self.family.key)
+        return f"""
+            INSERT INTO buyers AS b (account, family, order_id, line_key, versions, {", ".join(names)})
+            SELECT %(account)s, %(family)s, {key}, {versions},
+                {", ".join("i." + f for fields in source.values() for f in fields)}
+            FROM (SELECT *, row_number() OVER (PARTITION BY {key} ORDER BY line) AS pass FROM {_incoming(self.family)}) i,
+                LATERAL (SELECT version_key(%(as_of)s, %(report_id)s, i.line) AS v) AS version
+            WHERE i.pass = %(pass)s AND ({" OR ".join(told.values())})
+            ORDER BY {key}
+            ON CONFLICT (account, family, order_id, line_key) DO UPDATE SET {", ".join(sets)},
+                versions = b.versions || {taken}
+            WHERE b.purged_at IS NULL AND ({" OR ".join(takes.values())})
+        """
+
+
+def _incoming(family: Family) -> str:
+    return f"incoming_{family.name}"
+
+
+def _incoming_table(family: Family) -> str:
+    """Made once a session and emptied by each commit: made anew for each report, the catalog would grow with it."""
+    fields = {"line": "integer", **family.line_fields, **_buyer_fields(family)}
+    columns = ", ".join(f"{name} {kind}" for name, kind in fields.items())
+    return f"CREATE TEMPORARY TABLE IF NOT EXISTS {_incoming(family)} ({columns}) ON COMMIT DELETE ROWS"
+
+
+def _buyer_fields(family: Family) -> dict[str, str]:
+    fields = chain.from_iterable(family.buyer_groups.values())
+    return {_buyer_field(f): "jsonb" if f == EXTRA else "text" for f in fields}
+
+
+def _buyer_field(field: str) -> str:
+    return f"of_buyer_{field}"
+
+
+def _cells(family: Family, line: Line) -> Sequence[str | None]:
+    """One line's values in the order of the temporary table."""
+    return (
+        str(line.number),
+        *(line.values.get(f) for f in family.line_fields if f != EXTRA),
+        json.dumps(line.extra, ensure_ascii=False),
+        *(line.buyer.get(f) for fields in family.buyer_groups.values() for f in fields if f != EXTRA),
+        json.dumps(line.buyer_extra, ensure_ascii=False),
+    )
+
+
+def _copy_rows(cursor: Cursor, table: str, columns: Iterable[str], rows: Iterable[Sequence[str | None]]) -> None:
+    buffer = io.StringIO()
+    for row in rows:
+        buffer.write("\t".join(map(_escaped, row)) + "\n")
+    if buffer.tell():
+        buffer.seek(0)
+        cursor.copy_expert(f"COPY {table} ({', '.join(columns)}) FROM STDIN", buffer)
+
+
+#: COPY's text format: these five characters mean something of their own.
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def _escaped(value: str | None) -> str:
+    return "\\N" if value is None else value.translate(_ESCAPES)

@@ -1,0 +1,49 @@
+"""Every number that decides how long, how often and how many, each with its reason. Spans are application time."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+
+#: Attempts at one step before a person must look: with the backoff below, a day of Amazon's trouble is ridden out.
+MAX_ATTEMPTS = 8
+#: The wait after a failed attempt, doubled with each one more, up to the last.
+FIRST_BACKOFF = timedelta(seconds=30)
+LAST_BACKOFF = timedelta(hours=1)
+
+#: A wrong or cut body is fetched again within the attempt, this often in all: a broken file is not a broken Amazon.
+DOWNLOADS_AN_ATTEMPT = 3
+#: A listing whose NextToken is lost begins again, this often in one task.
+RESTARTS_A_LISTING = 3
+
+#: Amazon keeps reports for 90 days (MWS documentation): one that has less than a week left goes first.
+HURRY_AFTER = timedelta(days=90 - 7)
+#: One UpdateReportAcknowledgements takes up to 100 ids (MWS documentation).
+ACKNOWLEDGE_AT_ONCE = 100
+
+#: How often an account is listed without the Acknowledged filter, and its report schedules compared.
+DAILY = timedelta(days=1)
+#: A full listing reaches back behind the begin of the last complete one by this: reports appear late.
+OVERLAP = timedelta(hours=2)
+
+#: A requested report is looked after this soon, and then ever more rarely: most are made within a minute or two, but
+#: users report 1 to 10 hours. 15 minutes stays far within the 80 calls an hour of GetReportRequestList.
+FIRST_LOOK = timedelta(seconds=45)
+LAST_LOOK = timedelta(minutes=15)
+#: One that is still being made after this is shown as stuck, and asked for once more.
+STUCK_AFTER = timedelta(hours=24)
+
+#: A part of ours (the archive, Redis) is away: the report waits this long, no attempt spent.
+DEPENDENCY_WAIT = timedelta(seconds=30)
+
+
+def backoff(attempt: int) -> timedelta:
+    """The wait after failed attempt number `attempt`, with jitter: what failed together is not tried together."""
+    ceiling = min(FIRST_BACKOFF * float(2 ** min(attempt - 1, 20)), LAST_BACKOFF)
+    jitter = random.uniform(0.1, 1.0)  # noqa: S311 - spreading load, not guarding a secret
+    return ceiling * jitter
+
+
+def next_look(age: timedelta) -> timedelta:
+    """When to look again after a requested report that is `age` old: after as long again, within bounds."""
+    return min(max(age, FIRST_LOOK), LAST_LOOK)

@@ -1,0 +1,266 @@
+"""Amazon's quotas, kept in Redis for all workers: a call that Amazon would have to refuse is not sent.
+
+Terms. Each operation of each connection has a bucket. A call takes a token; the bucket holds `burst` of them at most,
+and gains one every `restore_seconds`. Apart from that, Amazon counts calls by the hour (`hourly`). Its hours are fixed,
+but where they begin differs between callers, so we count any sliding 60 minutes. Asking never sleeps: the answer is
+"go", or "not before T", and T goes to the ledger.
+
+A worked example: GetReport (burst 15, one token a minute, 60 an hour) after a long idle time.
+
+    14:00:00  calls 1 to 14 go at once
+    14:00:00  call 15: not before 14:00:10, when the bucket has gained a whole token again
+    14:00:10  call 15 goes; from here on one goes a minute
+    14:45:10  call 60 goes
+    14:45:20  call 61: by the bucket at 14:46:10, but 60 went since 14:00:00: not before 15:00:10
+
+Why 14 and not 15 at once, and 15:00:10 and not 15:00:00: a token is taken here, but the call counts when it reaches
+Amazon, and that takes one call longer than another. If 15 slow calls were followed, 60 s after their tokens, by a quick
+one, Amazon would see less than 60 s between them and refuse it. `LATE_SECONDS` is what calls may differ by.
+
+Why that is safe: Amazon's bucket gains at the same rate and holds more, and ours never begins with more. A new one
+(first use, or Redis was flushed) begins with one token, and learns from the first answer how much is left of the hour.
+Nothing can be known beforehand of other programs that use the same keys; their calls show in what Amazon answers: a
+lower remaining hour, or a refusal, which stops that operation for every worker at once.
+
+Times are application time. A bucket's time never runs backwards: of two workers whose clocks differ a little, the later
+counts. A clock that was set back by more than five minutes is taken like a flush: nobody waits until it has caught up.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from orderdrain.errors import Throttled
+from orderdrain.redis_client import KEY_PREFIX, reaching_redis
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from redis import Redis
+
+    from orderdrain.clock import Clock
+
+#: By how many seconds one call may be later at Amazon than another, each counted from its token: a slow connection.
+LATE_SECONDS = 10.0
+
+#: Real seconds after which Redis forgets an unused bucket. Application time is never slower than real time, so by then
+#: more than the hour that a bucket remembers has passed; forgotten means one token instead of a full bucket.
+FORGET_SECONDS = 2 * 3600
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class QuotaRule:
+    """One operation's documented limits. `hourly` is None where Amazon counts no hours."""
+
+    burst: int
+    restore_seconds: float
+    hourly: int | None
+
+    @property
+    def restores(self) -> str:
+        """`1/min`, or `1 per 45 s`."""
+        return "1/min" if self.restore_seconds == 60 else f"1 per {self.restore_seconds:g} s"
+
+    @property
+    def room_seconds(self) -> float:
+        """How long a bucket takes to fill: its size, in time. One token fits always."""
+        return max(self.burst * self.restore_seconds - LATE_SECONDS, self.restore_seconds)
+
+
+class Quota:
+    """All buckets of all connections."""
+
+    def __init__(self, redis: Redis, clock: Clock) -> None:
+        self._redis = redis
+        self._clock = clock
+
+    def bound_to(self, connection_key: str, rules: Mapping[str, QuotaRule]) -> BoundQuota:
+        """The buckets of one connection, one for each operation in `rules`."""
+        return BoundQuota(self._redis, self._clock, connection_key, rules)
+
+
+class BoundQuota:
+    """One connection's buckets. Every method may raise DependencyDown: without Redis no call is sent."""
+
+    def __init__(self, redis: Redis, clock: Clock, connection_key: str, rules: Mapping[str, QuotaRule]) -> None:
+        self._redis = redis
+        self._clock = clock
+        self._connection_key = connection_key
+        self._rules = rules
+        self._ask = redis.register_script(_COMMON + _ASK)
+        self._learned = redis.register_script(_COMMON + _LEARNED)
+        self._refused = redis.register_script(_COMMON + _REFUSED)
+
+    def take(self, operation: str) -> None:
+        """Takes a token for one call, now. Raises Throttled, with the time when to ask again, and takes none."""
+        went, next_at, why, _, _, hourly = self._run(self._ask, operation, 1)
+        if not went:
+            reasons = {
+                b"bucket": f"quota restores {self._rules[operation].restores}",
+                b"hour": f"its hourly quota of {hourly} is used up",
+                b"refused": "Amazon refused a call before",
+            }
+            raise Throttled(f"throttled by {operation}, {reasons[why]}", until=_moment(next_at))
+
+    def learned(
+        self, operation: str, *, maximum: float | None, remaining: float | None, resets_at: datetime | None
+    ) -> None:
+        """What an answer's headers said of Amazon's hour: its size, what is left of it, when it ends.
+
+        These numbers lag behind (recorded answers say "60 of 60" several times over), so within an hour they only
+        ever lower what we think is left.
+        """
+        self._run(self._learned, operation, _number(maximum), _number(remaining), _milliseconds(resets_at))
+
+    def refused(self, operation: str, *, hourly: bool, resets_at: datetime | None) -> datetime:
+        """Amazon refused a call: nobody calls before the time that is returned.
+
+        RequestThrottled (not `hourly`): the bucket is empty, and holds a token after one restore interval.
+        QuotaExceeded (`hourly`): until Amazon's hour ends. If `resets_at` is not to come, the end that an earlier
+        answer told holds, else 60 minutes: no hour ends later than that.
+        """
+        return _moment(self._run(self._refused, operation, int(hourly), _milliseconds(resets_at)))
+
+    def peek(self, operation: str) -> dict[str, Any]:
+        """How the bucket stands, for people; takes nothing.
+
+        `next` is when a call may go, None for now; `waits_for` is then None too, else "bucket", "hour" or "refused".
+        `hour_used` counts the calls of other programs as far as Amazon has told of them.
+        """
+        went, next_at, why, tokens, used, hourly = self._run(self._ask, operation, 0)
+        return {
+            "tokens": tokens / 1000,
+            "burst": self._rules[operation].burst,
+            "hour_used": used,
+            "hourly": hourly or None,
+            "next": None if went else _moment(next_at),
+            "waits_for": None if went else why.decode(),
+        }
+
+    def _run(self, script: Any, operation: str, *args: int) -> Any:
+        rule = self._rules[operation]
+        # The braces keep both keys on one node of a cluster: a script may touch only one node.
+        bucket = f"{KEY_PREFIX}quota:{{{self._connection_key}}}:{operation}"
+        rounded = (math.ceil(rule.restore_seconds * 1000), math.floor(rule.room_seconds * 1000))
+        limits = (*rounded, rule.hourly or 0, int(LATE_SECONDS * 1000), FORGET_SECONDS)
+        now = _milliseconds(self._clock.now())
+        with reaching_redis(self._redis, f"the quota of {operation}"):
+            return script([bucket, f"{bucket}:hour"], [now, *limits, *args])
+
+
+def _milliseconds(moment: datetime | None) -> int:
+    return 0 if moment is None else (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _moment(milliseconds: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def _number(told: float | None) -> int:
+    """Amazon writes counts as "59.0"; -1 stands for nothing told."""
+    return int(told) if told is not None and math.isfinite(told) else -1
+
+
+# What every script begins with. All times and spans are milliseconds, whole numbers.
+#
+# `full_at` alone holds the bucket: when it will be full again if no call is made. A call moves it on by `restore`, and
+# may go if it then lies no more than `room` ahead. So a clock that lags sees fewer tokens, never more, and nothing has
+# to be refilled. The hour is a list of the times of its calls, oldest first.
+_COMMON = """
+local bucket, hour = KEYS[1], KEYS[2]
+local now, restore, room, hourly = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local late, forget = tonumber(ARGV[5]), tonumber(ARGV[6])
+local HOUR, FIVE_MINUTES = 3600000, 300000
+
+local function read()
+    local row = redis.call('HMGET', bucket, 'at', 'full_at', 'blocked_until', 'told_hourly', 'left', 'hour_ends')
+    for i = 1, 6 do row[i] = tonumber(row[i]) end
+    return row[1], row[2], row[3], row[4], row[5], row[6]
+end
+
+local function write(...)
+    redis.call('HSET', bucket, 'at', now, ...)
+    redis.call('EXPIRE', bucket, forget)
+end
+
+local at, full_at, blocked_until, told_hourly, left, hour_ends = read()
+if at and at > now + FIVE_MINUTES then
+    redis.call('DEL', bucket, hour)
+    at, full_at, blocked_until, told_hourly, left, hour_ends = read()
+end
+now = math.max(now, at or now)
+full_at = math.max(now, full_at or now + room - restore)
+if hour_ends and now >= hour_ends + late then left, hour_ends = nil, nil end
+"""
+
+# -> {1 if a call may go, when one may, why not before, thousandths of tokens, calls of the hour, their limit or 0}
+_ASK = """
+local take = ARGV[7] == '1'
+local next_at, why = full_at + restore - room, 'bucket'
+
+local used = 0
+if hourly > 0 then
+    if told_hourly then hourly = math.min(hourly, told_hourly) end
+    local first = redis.call('LINDEX', hour, 0)
+    while first and tonumber(first) <= now - HOUR - late do
+        redis.call('LPOP', hour)
+        first = redis.call('LINDEX', hour, 0)
+    end
+    used = redis.call('LLEN', hour)
+    local hour_at = now
+    if used >= hourly then hour_at = tonumber(redis.call('LINDEX', hour, used - hourly)) + HOUR + late end
+    if left then
+        if left <= 0 then hour_at = math.max(hour_at, hour_ends + late) end
+        used = math.max(used, hourly - left)
+    end
+    if hour_at > next_at then next_at, why = hour_at, 'hour' end
+end
+if blocked_until and blocked_until > now and blocked_until >= next_at then next_at, why = blocked_until, 'refused' end
+
+local go = next_at <= now
+if go and take then
+    full_at = full_at + restore
+    write('full_at', full_at)
+    if left then redis.call('HINCRBY', bucket, 'left', -1) end
+    if hourly > 0 then
+        redis.call('RPUSH', hour, now)
+        redis.call('EXPIRE', hour, forget)
+    end
+end
+return {go and 1 or 0, next_at, why, math.floor(1000 * (room - full_at + now) / restore), used, hourly}
+"""
+
+_LEARNED = """
+local maximum, remaining, resets_at = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+if maximum >= 1 then write('told_hourly', maximum) end
+-- An hour once told stands until it is over. Its end is believed only if an hour can end then.
+if remaining >= 0 and resets_at > now and resets_at <= now + HOUR + FIVE_MINUTES then
+    if hour_ends then
+        write('left', math.min(left, remaining))
+    else
+        write('left', remaining, 'hour_ends', resets_at)
+    end
+end
+return 0
+"""
+
+_REFUSED = """
+local hourly_refusal, resets_at = ARGV[7] == '1', tonumber(ARGV[8])
+local free_at = now + restore
+if hourly_refusal then
+    free_at = now + HOUR
+    if hour_ends and hour_ends > now then free_at = math.min(free_at, hour_ends) end
+    if resets_at > now then free_at = math.min(now + HOUR, resets_at) end
+    redis.call('HDEL', bucket, 'left', 'hour_ends')
+else
+    write('full_at', math.max(full_at, now + room))
+end
+free_at = math.max(free_at, blocked_until or 0)
+write('blocked_until', free_at)
+return free_at
+"""

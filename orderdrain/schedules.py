@@ -1,0 +1,98 @@
+"""Report schedules: what is declared beside what Amazon has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orderdrain.errors import UsageError
+from orderdrain.families import REPORT_TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from orderdrain.amazon import ScheduleInfo
+
+#: Amazon's words for "every so often" (MWS documentation, Schedule enumeration); `_NEVER_` removes a schedule.
+INTERVALS = (
+    "_15_MINUTES_",
+    "_30_MINUTES_",
+    "_1_HOUR_",
+    "_2_HOURS_",
+    "_4_HOURS_",
+    "_8_HOURS_",
+    "_12_HOURS_",
+    "_1_DAY_",
+    "_2_DAYS_",
+    "_72_HOURS_",
+    "_1_WEEK_",
+    "_14_DAYS_",
+    "_15_DAYS_",
+    "_30_DAYS_",
+    "_NEVER_",
+)
+NEVER = "_NEVER_"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What must change at Amazon for one report type. `blocked`: why it must not, since it would touch another's."""
+
+    report_type: str
+    at_amazon: str
+    declared: str
+    blocked: str | None = None
+
+    def __str__(self) -> str:
+        told = f"{self.report_type} {self.at_amazon} > {self.declared}"
+        return f"{told} (not changed: {self.blocked})" if self.blocked else told
+
+
+def check_declaration(report_types: Mapping[str, str]) -> None:
+    """Refuses what cannot be drained or scheduled. Raises UsageError with what would do."""
+    if not report_types:
+        raise UsageError("an account must declare at least one report type, such as _GET_FLAT_FILE_ORDERS_DATA_")
+    for name, every in report_types.items():
+        known = REPORT_TYPES.get(name)
+        if known is None or known.family is None:
+            able = ", ".join(sorted(n for n, t in REPORT_TYPES.items() if t.family is not None))
+            raise UsageError(f"{name} is no report type that this version drains. It drains: {able}")
+        if every not in INTERVALS:
+            raise UsageError(f"{every} is no interval of Amazon's for {name}. One of: {', '.join(INTERVALS)}")
+        for twin in known.twins:
+            if every != NEVER and report_types.get(twin, NEVER) != NEVER:
+                raise UsageError(
+                    f"{name} and {twin} cannot both be scheduled: scheduling the second makes Amazon cancel the first"
+                    " without a word. Declare one of them"
+                )
+
+
+def check_request(report_type: str, start: datetime | None, end: datetime | None, now: datetime) -> None:
+    """Refuses what Amazon would refuse, or what we could not drain. Raises UsageError with what would do."""
+    known = REPORT_TYPES.get(report_type)
+    if known is None or known.family is None:
+        able = ", ".join(sorted(n for n, t in REPORT_TYPES.items() if t.family is not None))
+        raise UsageError(f"{report_type} is no report type that this version drains. It drains: {able}")
+    if not known.requestable:
+        raise UsageError(f"{report_type} cannot be requested: Amazon makes it by a schedule only")
+    if (start is None) != (end is None):
+        raise UsageError("a window has a begin and an end: say both --from and --to, or neither")
+    if start and end and not start < end <= now:
+        raise UsageError(f"the window must begin before it ends, and end by now ({now:%Y-%m-%dT%H:%M:%SZ})")
+
+
+def compare(declared: Mapping[str, str], at_amazon: Iterable[ScheduleInfo]) -> list[Change]:
+    """The changes that would make Amazon's side agree with what is declared; nothing for what is not declared."""
+    there = {info.report_type: info.every for info in at_amazon}
+    changes = []
+    for report_type, every in sorted(declared.items()):
+        now = there.get(report_type, NEVER)
+        if now == every:
+            continue
+        cancelled = [t for t in REPORT_TYPES[report_type].twins if there.get(t, NEVER) != NEVER and t not in declared]
+        blocked = None
+        if every != NEVER and cancelled:
+            blocked = f"Amazon would cancel {cancelled[0]}, which is scheduled there and not declared here"
+        changes.append(Change(report_type, now, every, blocked))
+    return changes

@@ -1,0 +1,264 @@
+"""How a step begins and ends, whatever it does: lock, lease, work, and what the errors of the work mean.
+
+    with leased(services, key, State.LISTED) as lease:     # lock, then lease: a committed row, its attempt counted
+        ...                                                # the work; it ends by advancing the row under the fence
+                                                           # an error of ours: snoozed, failed, or quarantined
+
+What is raised leaves with one sentence for a person: what happened to which thing, the evidence, what comes next.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from traceback import extract_tb
+from typing import TYPE_CHECKING
+
+from orderdrain.errors import (
+    DependencyDown,
+    GiveUp,
+    LeaseLost,
+    NothingToDo,
+    OperatorNeeded,
+    OrderdrainError,
+    RetryLater,
+    Snooze,
+    Throttled,
+)
+from orderdrain.policy import DEPENDENCY_WAIT, MAX_ATTEMPTS, backoff
+from orderdrain.reports import STEP_FROM, ReportKey, State
+from orderdrain.telemetry import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from orderdrain.accounts import Connection, Turn
+    from orderdrain.ledger import Lease
+    from orderdrain.locks import Lock
+    from orderdrain.requests import Request
+    from orderdrain.services import Services
+
+log = logger(__name__)
+
+
+@contextmanager
+def leased(s: Services, key: ReportKey, state: State) -> Iterator[Lease]:
+    """The right to move one report on from `state`. Raises NothingToDo when there is nothing to do (now)."""
+    step = STEP_FROM[state]
+    with held(s.locks.report(key.account, key.api, key.report_id, step), f"{key}: another worker is at it") as lock:
+        s.clock.refresh()
+        lease = s.ledger.lease(key, state, s.worker)
+        if lease is None:
+            raise NothingToDo(_why_not(s, key, state))
+        try:
+            with renewed(s, lambda: lock.extend() or True, lambda: s.ledger.renew(lease)):
+                yield lease
+        except BaseException as error:
+            raise _settled(s, lease, error) from error.__cause__
+
+
+@contextmanager
+def listing_turn(s: Services, connection: Connection, *, full: bool, since: datetime | None) -> Iterator[Turn]:
+    """The right to list a connection. Where quota or Amazon makes it wait, the ledger says from where it goes on."""
+    account = connection.account.account
+    with held(
+        s.locks.listing(account), f"account {account}: is being listed or acknowledged by another worker"
+    ) as lock:
+        s.clock.refresh()
+        turn = s.accounts.take_listing(connection, s.worker, full=full, since=since)
+        if turn is None:
+            raise NothingToDo(f"account {account}: paused, or being listed or acknowledged by another worker")
+        try:
+            with renewed(s, lambda: lock.extend() or True, lambda: s.accounts.renew(turn)):
+                yield turn
+        except LeaseLost:
+            raise
+        except Snooze as error:
+            s.accounts.wait_to_list(turn, error.until, next_token=turn.next_token, failed=False)
+            error.reason = f"account {account}: listing waits until {_clock(error.until)}: {error.reason}"
+            raise
+        except OperatorNeeded as error:
+            s.accounts.release(turn)
+            error.reason = pause(s, connection, error)
+            raise
+        except (RetryLater, GiveUp) as error:
+            until = s.clock.now() + backoff(turn.attempts)
+            s.accounts.wait_to_list(turn, until, next_token=None, failed=True)
+            error.reason = f"account {account}: listing failed: {error.reason}; next try {_clock(until)}"
+            raise
+        except BaseException:
+            s.accounts.release(turn)
+            raise
+
+
+@contextmanager
+def acknowledging_turn(s: Services, account: str, api: str) -> Iterator[Turn]:
+    """The right to acknowledge a connection's reports, never while it is listed."""
+    busy = f"account {account}: is being listed or acknowledged by another worker"
+    with held(s.locks.listing(account), busy) as lock:
+        s.clock.refresh()
+        turn = s.accounts.take_acknowledging(account, api, s.worker)
+        if turn is None:
+            raise NothingToDo(f"account {account}: nothing may be acknowledged now (listed, paused or out of quota)")
+        try:
+            with renewed(s, lambda: lock.extend() or True, lambda: s.accounts.renew(turn)):
+                yield turn
+        except Snooze as error:
+            s.accounts.release(turn, acknowledge_after=error.until)
+            error.reason = f"account {account}: acknowledging waits until {_clock(error.until)}: {error.reason}"
+            raise
+        except OperatorNeeded as error:
+            s.accounts.release(turn)
+            error.reason = pause(s, s.accounts.connection(account, api), error)
+            raise
+        except BaseException:
+            s.accounts.release(turn)
+            raise
+        s.accounts.release(turn)
+
+
+@contextmanager
+def leased_request(s: Services, account: str, request_key: str) -> Iterator[Request]:
+    """The right to move one requested report on. Raises NothingToDo when there is nothing to do (now)."""
+    s.clock.refresh()
+    request = s.requests.lease(account, request_key, s.worker)
+    if request is None:
+        raise NothingToDo(f"request {request_key} ({account}): nothing to do now")
+    try:
+        yield request
+    except LeaseLost:
+        raise
+    except Snooze as error:
+        s.requests.wait(request, error.reason, error.until)
+        error.reason = f"{request}: waits until {_clock(error.until)}: {error.reason}; attempt not counted"
+        raise
+    except OperatorNeeded as error:
+        s.requests.wait(request, error.reason, s.clock.now())
+        error.reason = f"{request}: waits. {pause(s, s.accounts.connection(account, request.api), error)}"
+        raise
+    except GiveUp as error:
+        s.requests.refuse(request, error.reason)
+        error.reason = f"{request}: refused: {error.reason}"
+        raise
+    except RetryLater as error:
+        s.requests.fail(request, error.reason)
+        error.reason = f"{request}: attempt {request.attempts} of {MAX_ATTEMPTS} failed: {error.reason}"
+        raise
+
+
+@contextmanager
+def held(lock: Lock, otherwise: str) -> Iterator[Lock]:
+    """A Redis lock: it keeps two workers from doing the same work at once. Correctness rests on the lease alone."""
+    if not lock.acquire():
+        raise NothingToDo(otherwise)
+    try:
+        yield lock
+    finally:
+        try:
+            lock.release()
+        except DependencyDown as error:
+            log.warning("lock not released", reason=str(error))
+
+
+@contextmanager
+def renewed(s: Services, *renewals: Callable[[], bool]) -> Iterator[None]:
+    """Keeps what was taken for as long as the work lasts: from another thread, over connections of its own."""
+    done = threading.Event()
+
+    def keep() -> None:
+        while not done.wait(s.settings.lease_seconds / 4):
+            try:
+                if not all(renew() for renew in renewals):
+                    return
+            except DependencyDown as error:
+                # Four renewals may fail before the lease runs out; the commit that ends the step checks the fence.
+                log.warning("not renewed", reason=str(error))
+        s.db.close()
+
+    thread = threading.Thread(target=keep, name="renewal", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def pause(s: Services, connection: Connection, error: OperatorNeeded) -> str:
+    """Pauses what a person must mend, it alone, and returns the sentence that says how."""
+    account = connection.account.account
+    if error.scope == "application":
+        s.accounts.pause_application(connection.application, str(error))
+        sentence = (
+            f"application {connection.application}: paused: {error.reason}."
+            f" Store the right keys: orderdrain application add {connection.application}"
+        )
+    else:
+        s.accounts.pause(account, str(error), api=connection.api)
+        sentence = f"account {account}: paused: {error.reason}. When it is mended: orderdrain account resume {account}"
+    log.error("paused", account=account, api=connection.api, scope=error.scope, reason=str(error))
+    return sentence
+
+
+def _settled(s: Services, lease: Lease, error: BaseException) -> BaseException:
+    """Writes down what an error of the work means for its report, and returns what to raise: with the whole sentence."""
+    key, step, state = lease.key, STEP_FROM[lease.report.state], lease.report.state
+    match error:
+        case LeaseLost():
+            pass
+        case Snooze():
+            if isinstance(error, Throttled) and state is State.LISTED:
+                s.accounts.wait_to_download(key.account, key.api, error.until)
+            s.ledger.snooze(lease, error.reason, error.until, request_id=request_id_of(error))
+            error.reason = f"{key}: waits until {_clock(error.until)}: {error.reason}; attempt not counted"
+        case DependencyDown():
+            s.ledger.snooze(lease, error.reason, s.clock.now() + DEPENDENCY_WAIT)
+        case OperatorNeeded():
+            paused = pause(s, s.accounts.connection(key.account, key.api), error)
+            s.ledger.give_back(lease, error.reason)
+            error.reason = f"{key}: waits. {paused}"
+        case GiveUp():
+            s.ledger.quarantine(lease, error.reason, request_id=request_id_of(error))
+            kept = " Bytes kept." if state is not State.LISTED else ""
+            error.reason = f"{key}: quarantined at {step}: {error.reason}.{kept} See: orderdrain show {key.report_id}"
+        case Exception():
+            failure = error if isinstance(error, RetryLater) else RetryLater(_unexpected(error))
+            due_at = s.ledger.fail(lease, failure.reason, request_id=request_id_of(failure))
+            then = f"next try {_clock(due_at)}" if due_at else f"quarantined. See: orderdrain show {key.report_id}"
+            attempt = f"{step} attempt {lease.report.attempts} of {MAX_ATTEMPTS}"
+            failure.reason = f"{key}: {attempt} failed: {failure.reason}; {then}"
+            return failure
+        case _:
+            # The process is told to end: the work goes on elsewhere at once, and nobody's attempt is spent.
+            s.ledger.give_back(lease, f"{s.worker} was stopped")
+    return error
+
+
+def _why_not(s: Services, key: ReportKey, state: State) -> str:
+    """One sentence on why a message found nothing to do."""
+    for row in s.ledger.find(key.report_id, key.account):
+        if row.api == key.api and row.state != state:
+            return f"{key}: already {row.state}, nothing done"
+        if row.api == key.api:
+            return f"{key}: not due before {_clock(row.next_attempt_at)}, or another worker has it; nothing done"
+    return f"{key}: unknown here, nothing done"
+
+
+def request_id_of(error: OrderdrainError) -> str | None:
+    """Amazon's id of the call that went wrong, where there was one."""
+    return error.evidence.request_id if error.evidence else None
+
+
+def _unexpected(error: Exception) -> str:
+    """A bug's name and place. Its text is left out: a driver's error may quote a buyer's data."""
+    frames = extract_tb(error.__traceback__)
+    ours = [f for f in frames if "orderdrain" in f.filename] or frames
+    where = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "nowhere"
+    log.error("unexpected error", error=type(error).__name__, frames=[f"{f.filename}:{f.lineno}" for f in frames])
+    return f"unexpected {type(error).__name__} at {where} (a bug: please report it)"
+
+
+def _clock(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%SZ}"

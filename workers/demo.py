@@ -1,0 +1,123 @@
+"""`make demo`: an emulated Amazon sells, a real worker drains, and the emulator's own record is the judge.
+
+The emulator and the application's clock run sixty times faster than life, so that Amazon's "one a minute" is one a
+second here. Everything else is as it will be: a real Postgres, a real Redis, Celery's own worker and beat, Flower.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orderdrain.db import Database
+from orderdrain.declarations import declare
+from orderdrain.services import Services
+from orderdrain.settings import load
+from workers.judge import ask, judge, witness
+
+if TYPE_CHECKING:
+    from workers.judge import Verdict, Witness
+
+ORDERS = "_GET_FLAT_FILE_ORDERS_DATA_"
+#: Application seconds in a real one.
+SPEED = 60
+#: Reports that wait at Amazon for each of the three sellers when the demo begins.
+BACKLOG = 14
+#: Real seconds for which the sellers go on selling: at least one scheduled report of 15 minutes each is made.
+SELLING = 20
+#: Real seconds after which what is not drained counts as failed.
+DEADLINE = 100
+
+
+def add_emulator_accounts(services: Services, emulator: dict[str, Any], *, speed: float = 1) -> list[str]:
+    """Adds the emulator's sellers, and sets the application's clock by the emulator's. Returns their names."""
+    clock = ask(emulator["mws"], "/_emulator/clock")
+    services.clock.set(datetime.fromisoformat(clock["now"]), speed=speed)
+    for told in emulator["accounts"]:
+        application = f"emulator-{told['account']}"
+        services.accounts.add_application(application, access_key=told["access_key"], secret_key=told["secret_key"])
+        keys = {
+            "application": application,
+            "seller_id": told["seller_id"],
+            "endpoint": emulator["mws"],
+            "marketplaces": told["marketplaces"],
+            "report_types": {ORDERS: "_15_MINUTES_"},
+            "manage_schedules": True,
+            "list_every_minutes": 5,
+        }
+        declare(services, told["account"], keys, auth_token=told.get("auth_token"))
+    return [told["account"] for told in emulator["accounts"]]
+
+
+def main() -> int:
+    """Runs the demo; 0 when everything that was told is in Postgres, once."""
+    from workers.local import EmulatorOptions, running_stack
+
+    with witness() as seen:
+        emulator = EmulatorOptions(
+            speed=SPEED, sellers=3, backlog=BACKLOG, orders_per_minute=2, faults="default", on_acknowledge=seen.url
+        )
+        with running_stack(Path.cwd() / ".orderdrain" / "demo", emulator=emulator, speed=SPEED) as stack:
+            seen.database_url = stack.database_url
+            services = Services.from_settings(load(stack.env))
+            accounts = [told["account"] for told in stack.emulator["accounts"]]
+            print(f"Amazon (emulated, {SPEED} times faster): {stack.emulator['mws']}   Flower: {stack.flower_url}")
+            print(
+                f"draining {BACKLOG} waiting reports of each of {', '.join(accounts)}, and what they sell meanwhile",
+                flush=True,
+            )
+            end = services.clock.now()
+            services.requests.enter(accounts[0], "mws", ORDERS, start=None, end=None, options={})
+            verdict = _drain(stack, services, seen)
+            _table(stack, services, verdict)
+            print(f"began {end:%H:%M} by the emulator's clock. Next: make up, then http://... in README.md")
+    print(f"demo: {verdict}", flush=True)
+    return 0 if verdict.ok else 1
+
+
+def _drain(stack: Any, services: Services, seen: Witness) -> Verdict:
+    """Shows the progress until the emulator has nothing more to give, and everything is finished."""
+    began = time.monotonic()
+    selling = True
+    while True:
+        elapsed = time.monotonic() - began
+        if selling and elapsed > SELLING:
+            ask(stack.emulator["mws"], "/_emulator/stop-selling", {})
+            selling = False
+        _progress(services, elapsed)
+        if not selling:
+            verdict = judge(stack.emulator["mws"], stack.database_url, acknowledged_before_commit=len(seen.too_early))
+            if not verdict.unfinished or elapsed > DEADLINE:
+                return verdict
+        time.sleep(1)
+
+
+def _progress(services: Services, elapsed: float) -> None:
+    rows = services.ledger.summary()
+    states = ("listed", "downloaded", "parsed", "acknowledged", "quarantined")
+    told = "  ".join(f"{state} {sum(getattr(row, state) for row in rows):>3}" for state in states)
+    print(f"{elapsed:5.0f} s  {told}", flush=True)
+
+
+def _table(stack: Any, services: Services, verdict: Verdict) -> None:
+    """What became of it, account by account, beside the emulator's own record."""
+    truth = ask(stack.emulator["mws"], "/_emulator/truth")
+    database = Database(stack.database_url)
+    print(f"\n{'account':<10}{'reports told':>14}{'acknowledged':>14}{'lines told':>12}{'lines stored':>14}")
+    for row in services.ledger.summary():
+        told = [r for r in truth["told_reports"] if r["account"] == row.account and r["report_type"] == ORDERS]
+        lines = [line for line in truth["families"]["new_orders"] if line["account"] == row.account]
+        ((stored,),) = database.query("SELECT count(*) FROM order_lines WHERE account = %s", (row.account,))
+        print(f"{row.account:<10}{len(told):>14}{row.acknowledged:>14}{len(lines):>12}{stored:>14}")
+    totals = ask(stack.emulator["mws"], "/_emulator/calls?totals_only=1")["totals"]
+    faults = ", ".join(f"{kind} {n}" for kind, n in sorted(totals["faults"].items())) or "none"
+    print(
+        f"{totals['calls']} calls to Amazon; faults on the way: {faults}; {verdict.lines} lines compared cell by cell\n"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

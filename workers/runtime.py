@@ -1,0 +1,112 @@
+"""What each process holds: its services, its logs, and the signs by which others see that it is ready and alive."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from celery import bootsteps, signals
+from kombu.exceptions import OperationalError
+
+from orderdrain.services import Services
+from orderdrain.telemetry import bind, configure_logs, logger, unbind
+from workers.celery import app, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+log = logger(__name__)
+
+_built: tuple[int, Services] | None = None
+
+
+def services() -> Services:
+    """This process's services, built when first asked for: no connection ever crosses a fork."""
+    global _built  # noqa: PLW0603 - one a process, and Celery offers no other place to keep it
+    if _built is None or _built[0] != os.getpid():
+        _built = (os.getpid(), Services.from_settings(settings, send=send))
+    return _built[1]
+
+
+def send(step: str, **ids: Any) -> bool:
+    """Sends the message of a step. False when the broker does not take it: the sweep sends it later.
+
+    Called after the commit that makes it true, never before. Waits 0.3 s for a Redis that refuses, 20 s at the very
+    worst for one that is frozen.
+    """
+    try:
+        app.send_task(f"reports.{step}", kwargs=ids, task_id=task_id(step, ids))
+    except OperationalError as error:
+        log.warning("not sent, the sweep will", step=step, reason=str(error).splitlines()[0], **ids)
+        return False
+    return True
+
+
+def task_id(step: str, ids: Mapping[str, Any]) -> str:
+    """`50123456789.download.41ea2385`: readable in Flower, found by a bare report id, never the same twice."""
+    subject = ids.get("report_id") or ids.get("request_key") or ids.get("account") or "all"
+    return f"{subject}.{step}.{uuid.uuid4().hex[:8]}"
+
+
+@signals.setup_logging.connect
+def _own_the_logs(**_: Any) -> None:
+    configure_logs(settings)
+
+
+@signals.task_prerun.connect
+def _bind_ids(task_id: str, task: Any, kwargs: Mapping[str, Any], **_: Any) -> None:
+    bind(task_id=task_id, task=task.name, **{name: str(value) for name, value in kwargs.items()})
+
+
+@signals.task_postrun.connect
+def _unbind_ids(**_: Any) -> None:
+    unbind()
+
+
+@signals.worker_process_shutdown.connect
+def _close(**_: Any) -> None:
+    if _built is not None and _built[0] == os.getpid():
+        _built[1].db.close()
+
+
+@signals.worker_ready.connect
+@signals.beat_init.connect
+def _tell_ready(**_: Any) -> None:
+    """Whoever started this process may wait on a pipe instead of guessing from the log."""
+    number = os.environ.pop("ORDERDRAIN_READY_FD", None)
+    if number is not None:
+        os.write(int(number), b"ready\n")
+        os.close(int(number))
+
+
+class Alive(bootsteps.StartStopStep):
+    """Touches ORDERDRAIN_ALIVE_FILE every two seconds while the worker's loop turns and Redis answers.
+
+    The file's age is the liveness probe. It may grow to the longest outage of Redis that shall be ridden out (600 s):
+    a shorter limit would restart the fleet, and end its work, because Redis was away.
+    """
+
+    requires = ("celery.worker.components:Timer",)
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self.path = os.environ.get("ORDERDRAIN_ALIVE_FILE")
+        self.enabled = self.path is not None
+        self.tick: Any = None
+
+    def start(self, parent: Any) -> None:
+        self.tick = parent.timer.call_repeatedly(2, self._touch)
+
+    def stop(self, parent: Any) -> None:
+        if self.tick is not None:
+            self.tick.cancel()
+
+    def _touch(self) -> None:
+        if self.path is not None:
+            Path(self.path).write_text(f"{time.time():.0f}\n", encoding="ascii")
+
+
+app.steps["worker"].add(Alive)
