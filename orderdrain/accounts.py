@@ -109,8 +109,8 @@ class Accounts:
         with self._database.transaction() as cursor:
             try:
                 cursor.execute(
-                    "INSERT INTO accounts (account, seller_id, marketplaces, report_types, manage_schedules, list_every,"
-                    " next_full_list_at)"
+                    "INSERT INTO accounts (account, seller_id, marketplaces, report_types, manage_schedules,"
+                    " list_every, next_full_list_at)"
                     " VALUES (%(account)s, %(seller_id)s, %(marketplaces)s, %(types)s, %(manage)s, %(every)s,"
                     " app_now() + %(every)s * (abs(hashtext(%(account)s)::bigint) %% 997) / 997.0)"
                     " ON CONFLICT (account) DO UPDATE SET seller_id = EXCLUDED.seller_id,"
@@ -129,7 +129,8 @@ class Accounts:
                 cursor.execute(
                     "INSERT INTO connections (account, api, application, endpoint, auth_token)"
                     " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (account, api) DO UPDATE SET"
-                    " application = EXCLUDED.application, endpoint = EXCLUDED.endpoint, auth_token = EXCLUDED.auth_token",
+                    " application = EXCLUDED.application, endpoint = EXCLUDED.endpoint,"
+                    " auth_token = EXCLUDED.auth_token",
                     (account.account, api, application, endpoint, auth_token),
                 )
             except psycopg2.errors.ForeignKeyViolation:
@@ -185,7 +186,8 @@ class Accounts:
         return self._database.query(
             "SELECT a.account, c.api, c.application, c.endpoint, a.seller_id, a.marketplaces, a.report_types,"
             " a.manage_schedules, a.list_every, a.next_list_at, a.full_listed_at, c.download_after,"
-            " coalesce(c.paused_at, p.paused_at) AS paused_at, coalesce(c.paused_reason, p.paused_reason) AS paused_reason"
+            " coalesce(c.paused_at, p.paused_at) AS paused_at,"
+            " coalesce(c.paused_reason, p.paused_reason) AS paused_reason"
             " FROM accounts a JOIN connections c USING (account) JOIN applications p USING (application)"
             " WHERE a.account = coalesce(%s, a.account) ORDER BY a.account, c.api",
             (account,),

@@ -181,7 +181,9 @@ def parse(
     """What a report file says, without any database."""
     from orderdrain.parsers import parse_file
 
-    told = parse_file(file, report_type, marketplace, content_type, with_buyers=with_buyers)
+    told = parse_file(
+        file, report_type=report_type, marketplace=marketplace, content_type=content_type, with_buyers=with_buyers
+    )
     if as_json:
         show_json(told)
     else:
@@ -341,8 +343,8 @@ def schedule_apply(account: str | None) -> None:
 
 
 @main.command()
-@click.option("--once", is_flag=True, required=True, help="One sweep, here; a running system sweeps by itself.")
-def sweep(once: bool) -> None:
+@click.option("--once", is_flag=True, required=True, expose_value=False, help="One sweep; workers sweep by themselves.")
+def sweep() -> None:
     """Take back what died. What is due is sent by the workers' own sweep."""
     from orderdrain import pipeline
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Final, Literal
 
 #: How a cell is read (orderdrain/parsers/cells.py), and what Postgres keeps.
 SQL_TYPES = {
@@ -32,7 +32,7 @@ CellType = Literal["id", "code", "text", "integer", "money", "currency", "timest
 Group = Literal["contact", "ship_address", "bill_address", "gift", "tax", "extra"]
 
 #: The column that keeps, by header name, what has no column of its own: one in the table, one in `buyers`.
-EXTRA = "extra"
+EXTRA: Final = "extra"
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,9 @@ class Column:
 
     @property
     def shown_as(self) -> str:
-        """Its name in what `orderdrain parse` prints: ours, but Amazon's for a time: purchase_date."""
-        return self.name.lower().replace("-", "_") if self.field is None or self.type == "timestamp" else self.field
+        """Its name in what `orderdrain parse` prints: ours, but Amazon's for a time (`purchase_date`)."""
+        amazons = self.name.lower().replace("-", "_")
+        return amazons if self.field is None or self.type == "timestamp" else self.field
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,7 @@ class Ledger:
         content_type: str | None,
         request_id: str | None,
     ) -> None:
-        """From listed to downloaded: the bytes are in the archive. The message for parse counts as sent. Raises LeaseLost."""
+        """From listed to downloaded: the bytes are archived, the message for parse counts as sent. Raises LeaseLost."""
         with self._database.transaction() as cursor:
             _advance(
                 cursor,
@@ -158,7 +158,7 @@ class Ledger:
     def parsed(
         self, cursor: Cursor, lease: Lease, *, outcome: str, counts: RowCounts, encoding: str, encoding_reason: str
     ) -> None:
-        """From downloaded to parsed, in the transaction that holds the rows, as its last statement. Raises LeaseLost."""
+        """From downloaded to parsed, in the rows' own transaction, as its last statement. Raises LeaseLost."""
         rows = {
             f"rows_{name}": getattr(counts, name)
             for name in ("read", "new", "changed", "same", "older", "joined", "rejected")
@@ -369,7 +369,8 @@ class Ledger:
             "  JOIN reports r USING (account, api, report_id) LEFT JOIN in_flight USING (account, api)"
             "  WHERE due.place <= %(slots)s - coalesce(in_flight.n, 0) FOR UPDATE OF r SKIP LOCKED)"
             " UPDATE reports r SET sent_at = app_now() FROM chosen"
-            f" WHERE (r.account, r.api, r.report_id) = (chosen.account, chosen.api, chosen.report_id) AND NOT coalesce({_IN_FLIGHT}, false)"
+            " WHERE (r.account, r.api, r.report_id) = (chosen.account, chosen.api, chosen.report_id)"
+            f" AND NOT coalesce({_IN_FLIGHT}, false)"
             " RETURNING r.account, r.api, r.report_id, r.state, chosen.place",
             {
                 "account": account,
@@ -413,7 +414,8 @@ class Ledger:
         """Takes back the leases that ran out: their workers died. Their attempts stay counted."""
         with self._database.transaction() as cursor:
             cursor.execute(
-                "UPDATE reports r SET lease_owner = NULL, lease_until = NULL, reason = 'lease of ' || old.lease_owner || ' ran out'"
+                "UPDATE reports r SET lease_owner = NULL, lease_until = NULL,"
+                " reason = 'lease of ' || old.lease_owner || ' ran out'"
                 " FROM (SELECT account, api, report_id, lease_owner FROM reports WHERE lease_until <= app_now()"
                 "  AND state IN ('listed', 'downloaded', 'parsed') FOR UPDATE SKIP LOCKED) old"
                 " WHERE (r.account, r.api, r.report_id) = (old.account, old.api, old.report_id)"
@@ -468,7 +470,8 @@ class Ledger:
     ) -> list[Any]:
         """Reports, newest first; one more than `limit`, so that the caller sees whether there are more."""
         return self._database.query(
-            "SELECT account, api, report_id, report_type, state, available_at, attempts, next_attempt_at, rows_read, rows_rejected, reason"
+            "SELECT account, api, report_id, report_type, state, available_at, attempts, next_attempt_at,"
+            " rows_read, rows_rejected, reason"
             " FROM reports WHERE account = coalesce(%s, account) AND state = coalesce(%s, state)"
             " AND report_type = coalesce(%s, report_type) ORDER BY available_at DESC, account, report_id LIMIT %s",
             (account, state, report_type, limit + 1),

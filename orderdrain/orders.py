@@ -1,8 +1,8 @@
 """All SQL about order tables: the newest-wins merge, the buyers, the rejected rows.
 
 A report's lines are copied to a temporary table in batches, then merged by whole sets, never row by row. A line's
-version is (as_of, report_id, line); the newest wins, and any order, overlap or repetition of reports ends in the same
-rows:
+version is (as_of, report_id, line); the newest wins, and any order, overlap or repetition of reports ends in
+the same rows:
 
 - A newer report replaces the columns that its layout has, also when their content is the same: the version must move on,
   or a report between the two that arrives late would win.
@@ -14,12 +14,10 @@ rows:
 from __future__ import annotations
 
 import io
-import json
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from orderdrain.families import EXTRA
-from orderdrain.parsers import Line, Rejected
 from orderdrain.reports import RowCounts
 
 if TYPE_CHECKING:
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
     from orderdrain.parsers import ParsedReport
     from orderdrain.reports import Report
 
-#: Lines copied at once: a batch is what of a report is in memory at a time.
-BATCH_LINES = 2_000
 #: From so many lines on the planner must know what is in the temporary table.
 ANALYZE_FROM = 500
 
@@ -44,7 +40,7 @@ class Orders:
         transaction. Raises NotAReport where reading on shows that it is none."""
         # One report of an account at a time: two that tell the same lines in another order would lock each other out.
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (report.key.account,))
-        rejected = self._copy(cursor, report, parsed)
+        self._copy(cursor, report, parsed)
         told = _Told(cursor, report, parsed)
         new = changed = same = older = 0
         for number in range(1, told.passes + 1):
@@ -55,7 +51,7 @@ class Orders:
             changed += counted.changed
             same += counted.same
             older += counted.older
-        return RowCounts(new, changed, same, older, joined=parsed.joined, rejected=rejected)
+        return RowCounts(new, changed, same, older, parsed.counts.joined, parsed.counts.rejected)
 
     def rejected(self, database: Database, *, account: str | None, report_id: str | None, limit: int) -> list[Any]:
         """Rejected rows, newest first; one more than `limit`, so that the caller sees whether there are more."""
@@ -66,31 +62,17 @@ class Orders:
             (account, report_id, limit + 1),
         )
 
-    def _copy(self, cursor: Cursor, report: Report, parsed: ParsedReport) -> int:
-        """Copies the lines to the temporary table, the rejected rows to their own. Returns how many were rejected."""
-        key = report.key
-        cursor.execute(
-            "DELETE FROM rejected_rows WHERE account = %s AND api = %s AND report_id = %s",
-            (key.account, key.api, key.report_id),
-        )
-        family, rejected = parsed.family, 0
-        cursor.execute(_incoming_table(family))
-        columns = ("line", *family.line_fields, *_buyer_fields(family))
-        for batch in parsed.batches(BATCH_LINES):
-            lines = (row for row in batch if isinstance(row, Line))
-            bad = [row for row in batch if isinstance(row, Rejected)]
-            _copy_rows(cursor, _incoming(family), columns, (_cells(family, line) for line in lines))
-            _copy_rows(
-                cursor,
-                "rejected_rows",
-                ("account", "api", "report_id", "line", '"column"', "reason", "order_id", "order_item_id"),
-                (
-                    (key.account, key.api, key.report_id, str(r.line), r.column, r.reason, r.order_id, r.order_item_id)
-                    for r in bad
-                ),
-            )
-            rejected += len(bad)
-        return rejected
+    def _copy(self, cursor: Cursor, report: Report, parsed: ParsedReport) -> None:
+        """Copies the lines to the temporary table and the rejected rows to their own, a block in memory at a time."""
+        key = (report.key.account, report.key.api, report.key.report_id)
+        cursor.execute("DELETE FROM rejected_rows WHERE account = %s AND api = %s AND report_id = %s", key)
+        cursor.execute(_incoming_table(parsed.family))
+        incoming = ("line", *parsed.fields, *map(_buyer_field, parsed.buyer_fields))
+        rejected = ("account", "api", "report_id", "line", '"column"', "reason", "order_id", "order_item_id")
+        for block in parsed.blocks():
+            lines = ((str(line.number), *line.values, *line.buyer) for line in block.lines)
+            _copy_rows(cursor, _incoming(parsed.family), incoming, lines)
+            _copy_rows(cursor, "rejected_rows", rejected, ((*key, str(r.line), *r[1:]) for r in block.rejected))
 
 
 class _Told:
@@ -98,19 +80,19 @@ class _Told:
 
     def __init__(self, cursor: Cursor, report: Report, parsed: ParsedReport) -> None:
         self.family = parsed.family
-        self.fields = [f for f in parsed.fields if f not in self.family.key]
-        self.extra = list(parsed.extra_columns)
+        self.fields = [f for f in parsed.fields if f not in {*self.family.key, EXTRA}]
+        self._extra = list(parsed.extra_names)
+        self._names = sorted([*self.fields, *(f"{EXTRA}.{name}" for name in self._extra)])
         self._report = report
-        names = sorted([*self.fields, *(f"{EXTRA}.{name}" for name in self.extra)])
         cursor.execute(
             "INSERT INTO layouts (family, columns) VALUES (%s, %s)"
             " ON CONFLICT (family, columns) DO UPDATE SET family = EXCLUDED.family RETURNING layout",
-            (self.family.name, names),
+            (self.family.name, self._names),
         )
         self._layout = cursor.fetchone().layout
         key = ", ".join(self.family.key)
         cursor.execute(
-            f"SELECT coalesce(max(twins), 0) AS passes, coalesce(sum(twins), 0) AS lines"
+            "SELECT coalesce(max(twins), 0) AS passes, coalesce(sum(twins), 0) AS lines"
             f" FROM (SELECT count(*) AS twins FROM {_incoming(self.family)} GROUP BY {key}) AS keys"
         )
         row = cursor.fetchone()
@@ -126,9 +108,8 @@ class _Told:
             "as_of": self._report.available_at,
             "report_id": self._report.key.report_id,
             "layout": self._layout,
-            "fields": self.fields,
-            "extra": self.extra,
-            "told": [*self.fields, *(f"{EXTRA}.{name}" for name in self.extra)],
+            "extra": self._extra,
+            "told": self._names,
             "pass": number,
         }
 
@@ -138,7 +119,7 @@ class _Told:
         table, key = self.family.table, self.family.key
         matches = " AND ".join(f"t.{k} = i.{k}" for k in key)
         names = ", ".join(key)
-        insert_fields = ", ".join([*self.fields, EXTRA])
+        fields = ", ".join(self.fields)
         differs = " OR ".join(
             [f"t.{f} IS DISTINCT FROM i.{f}" for f in self.fields] + ["newer_extra IS DISTINCT FROM t.extra"]
         )
@@ -154,11 +135,12 @@ class _Told:
                 SELECT i.*, t.{key[0]} IS NULL AS is_new,
                     (%(as_of)s, %(report_id)s::numeric, i.line) > (t.as_of, t.report_id::numeric, t.line) AS is_newer,
                     (%(as_of)s, %(report_id)s::numeric, i.line) < (t.as_of, t.report_id::numeric, t.line) AS is_older,
-                    t.layout AS its_layout, filled, newer_extra, filled_extra, ({differs}) AS differs, ({fills}) AS fills
+                    said, filled, newer_extra, filled_extra, ({differs}) AS differs, ({fills}) AS fills
                 FROM pass i LEFT JOIN {table} t ON t.account = %(account)s AND {matches}
                 LEFT JOIN layouts l ON l.layout = t.layout
+                CROSS JOIN LATERAL (SELECT coalesce(i.extra, '{{}}') AS said) AS none
                 CROSS JOIN LATERAL (
-                    SELECT (t.extra - %(extra)s::text[]) || i.extra AS newer_extra,
+                    SELECT (t.extra - %(extra)s::text[]) || said AS newer_extra,
                         -- Columns that this report tells and that no newer one has told.
                         (SELECT array_agg(c) FROM unnest(%(told)s::text[]) c WHERE c <> ALL(l.columns) AND coalesce(
                             t.older_columns->>c < version_key(%(as_of)s, %(report_id)s, i.line) COLLATE "C", true)
@@ -166,14 +148,14 @@ class _Told:
                 ) AS one
                 CROSS JOIN LATERAL (
                     SELECT coalesce(jsonb_object_agg(k, v) FILTER (WHERE v IS NOT NULL), '{{}}') AS filled_extra FROM (
-                        SELECT k, CASE WHEN '{EXTRA}.' || k = ANY(filled) THEN i.extra->k ELSE t.extra->k END AS v
-                        FROM (SELECT jsonb_object_keys(t.extra || i.extra)) AS keys (k)) AS kept
+                        SELECT k, CASE WHEN '{EXTRA}.' || k = ANY(filled) THEN said->k ELSE t.extra->k END AS v
+                        FROM (SELECT jsonb_object_keys(t.extra || said)) AS keys (k)) AS kept
                 ) AS two
                 WHERE i.pass = %(pass)s
             ),
             inserted AS (
-                INSERT INTO {table} (account, {names}, as_of, report_id, line, layout, {insert_fields})
-                SELECT %(account)s, {names}, %(as_of)s, %(report_id)s, line, %(layout)s, {insert_fields}
+                INSERT INTO {table} (account, {names}, as_of, report_id, line, layout, {fields}, extra)
+                SELECT %(account)s, {names}, %(as_of)s, %(report_id)s, line, %(layout)s, {fields}, said
                 FROM judged WHERE is_new ORDER BY {names}
             ),
             updated AS (
@@ -235,7 +217,7 @@ class _Told:
         return f"""
             INSERT INTO buyers AS b (account, family, order_id, line_key, versions, {", ".join(names)})
             SELECT %(account)s, %(family)s, {key}, {versions},
-                {", ".join("i." + f for fields in source.values() for f in fields)}
+                {", ".join(f"coalesce(i.{f}, '{{}}')" if f == _buyer_field(EXTRA) else f"i.{f}" for f in chain(*source.values()))}
             FROM (SELECT *, row_number() OVER (PARTITION BY {key} ORDER BY line) AS pass FROM {_incoming(self.family)}) i,
                 LATERAL (SELECT version_key(%(as_of)s, %(report_id)s, i.line) AS v) AS version
             WHERE i.pass = %(pass)s AND ({" OR ".join(told.values())})
@@ -264,17 +246,6 @@ def _buyer_fields(family: Family) -> dict[str, str]:
 
 def _buyer_field(field: str) -> str:
     return f"of_buyer_{field}"
-
-
-def _cells(family: Family, line: Line) -> Sequence[str | None]:
-    """One line's values in the order of the temporary table."""
-    return (
-        str(line.number),
-        *(line.values.get(f) for f in family.line_fields if f != EXTRA),
-        json.dumps(line.extra, ensure_ascii=False),
-        *(line.buyer.get(f) for fields in family.buyer_groups.values() for f in fields if f != EXTRA),
-        json.dumps(line.buyer_extra, ensure_ascii=False),
-    )
 
 
 def _copy_rows(cursor: Cursor, table: str, columns: Iterable[str], rows: Iterable[Sequence[str | None]]) -> None:

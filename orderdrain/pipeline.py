@@ -244,7 +244,7 @@ def schedule(s: Services, account: str, *, apply: bool = True) -> str:
 
 
 def request(s: Services, account: str, request_key: str) -> str:
-    """Moves a requested report on: asks Amazon for it, or looks how far Amazon is with all that the account waits for."""
+    """Moves a requested report on: asks Amazon for it, or looks how far it is with all that the account waits for."""
     with leased_request(s, account, request_key) as wish:
         api = s.amazon(s.accounts.connection(account, wish.api))
         if wish.amazon_request_id is None:
@@ -312,7 +312,7 @@ def _look_after_requests(s: Services, api: ReportsApi, wish: Request) -> int:
 
 
 def sweep(s: Services) -> str:
-    """Sends what is due and takes back what died: with it alone, and no message ever arriving, all ends all the same."""
+    """Sends what is due and takes back what died: whatever message is lost, the next sweep sends it again."""
     s.clock.refresh()
     new_word = s.ledger.broker_forgot(remembered_word(s.redis))
     if new_word:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 #: Before each of our keys: the same database may hold Celery's messages.
 KEY_PREFIX = "od:"
+_WORD = f"{KEY_PREFIX}word"
 
 
 def connect(url: str) -> Redis:
@@ -52,6 +53,19 @@ def where(redis: Redis) -> str:
     """`host:port/database`, for messages: the password stays out."""
     options = redis.get_connection_kwargs()
     return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}/{options.get('db', 0)}"
+
+
+def remembered_word(redis: Redis) -> str | None:
+    """The word that was left with this Redis; None: it is a new one, or was flushed. Raises DependencyDown."""
+    with reaching_redis(redis, "the word left with the broker"):
+        word = redis.get(_WORD)
+    return word.decode() if isinstance(word, bytes) else None
+
+
+def remember_word(redis: Redis, word: str) -> None:
+    """Leaves a word that is gone when Redis forgets everything. Raises DependencyDown."""
+    with reaching_redis(redis, "the word left with the broker"):
+        redis.set(_WORD, word)
 
 
 def _first_line(error: Exception) -> str:

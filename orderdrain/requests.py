@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """A requested report under lease. `attempts` counts this one; more than 1: an earlier call may have gone through."""
+    """A requested report under lease. `attempts` counts this one; beyond 1 an earlier call may have gone through."""
 
     account: str
     api: str

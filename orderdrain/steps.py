@@ -55,7 +55,7 @@ def leased(s: Services, key: ReportKey, state: State) -> Iterator[Lease]:
         try:
             with renewed(s, lambda: lock.extend() or True, lambda: s.ledger.renew(lease)):
                 yield lease
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again, with what it means
             raise _settled(s, lease, error) from error.__cause__
 
 
@@ -203,7 +203,7 @@ def pause(s: Services, connection: Connection, error: OperatorNeeded) -> str:
 
 
 def _settled(s: Services, lease: Lease, error: BaseException) -> BaseException:
-    """Writes down what an error of the work means for its report, and returns what to raise: with the whole sentence."""
+    """Writes down what an error of the work means for its report; returns what to raise, with the whole sentence."""
     key, step, state = lease.key, STEP_FROM[lease.report.state], lease.report.state
     match error:
         case LeaseLost():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import time
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orderdrain.db import Database
@@ -17,6 +16,7 @@ from orderdrain.declarations import declare
 from orderdrain.services import Services
 from orderdrain.settings import load
 from workers.judge import ask, judge, witness
+from workers.processes import ending_on_signals
 
 if TYPE_CHECKING:
     from workers.judge import Verdict, Witness
@@ -54,26 +54,26 @@ def add_emulator_accounts(services: Services, emulator: dict[str, Any], *, speed
 
 def main() -> int:
     """Runs the demo; 0 when everything that was told is in Postgres, once."""
-    from workers.local import EmulatorOptions, running_stack
+    from workers.local import HOME, EmulatorOptions, running_stack
 
+    print("starting Postgres, Redis, the emulated Amazon, a worker, beat and Flower ...", flush=True)
     with witness() as seen:
-        emulator = EmulatorOptions(
-            speed=SPEED, sellers=3, backlog=BACKLOG, orders_per_minute=2, faults="default", on_acknowledge=seen.url
-        )
-        with running_stack(Path.cwd() / ".orderdrain" / "demo", emulator=emulator, speed=SPEED) as stack:
+        options = EmulatorOptions(speed=SPEED, backlog=BACKLOG, on_acknowledge=seen.url)
+        with running_stack(HOME / "demo", emulator=options) as stack:
             seen.database_url = stack.database_url
             services = Services.from_settings(load(stack.env))
-            accounts = [told["account"] for told in stack.emulator["accounts"]]
-            print(f"Amazon (emulated, {SPEED} times faster): {stack.emulator['mws']}   Flower: {stack.flower_url}")
+            accounts = add_emulator_accounts(services, stack.emulator, speed=SPEED)
+            services.requests.enter(accounts[0], "mws", ORDERS, start=None, end=None, options={})
             print(
-                f"draining {BACKLOG} waiting reports of each of {', '.join(accounts)}, and what they sell meanwhile",
+                f"Amazon, emulated, {SPEED} times faster than life: {stack.emulator['mws']}\n"
+                f"Flower, while this runs: {stack.flower_url}\n"
+                f"{BACKLOG} reports wait for each of {', '.join(accounts)}, and they go on selling",
                 flush=True,
             )
-            end = services.clock.now()
-            services.requests.enter(accounts[0], "mws", ORDERS, start=None, end=None, options={})
             verdict = _drain(stack, services, seen)
             _table(stack, services, verdict)
-            print(f"began {end:%H:%M} by the emulator's clock. Next: make up, then http://... in README.md")
+    print("To look around for longer: make up. What happened to a report: orderdrain show ID. The path of a report,")
+    print("top to bottom: orderdrain/pipeline.py")
     print(f"demo: {verdict}", flush=True)
     return 0 if verdict.ok else 1
 
@@ -120,4 +120,5 @@ def _table(stack: Any, services: Services, verdict: Verdict) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with ending_on_signals():
+        sys.exit(main())

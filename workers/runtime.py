@@ -100,7 +100,7 @@ class Alive(bootsteps.StartStopStep):
     def start(self, parent: Any) -> None:
         self.tick = parent.timer.call_repeatedly(2, self._touch)
 
-    def stop(self, parent: Any) -> None:
+    def stop(self, parent: Any) -> None:  # noqa: ARG002 - the name that Celery calls
         if self.tick is not None:
             self.tick.cancel()
 

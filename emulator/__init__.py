@@ -1,0 +1,1 @@
+"""A stand-in Amazon over HTTP: a separate program that shares no code with orderdrain. See README.md."""

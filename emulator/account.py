@@ -1,0 +1,335 @@
+"""One account's life at Amazon: it sells, its schedules and requests make reports, reports are acknowledged and expire.
+
+Nothing runs by itself. Whoever looks first lets the account catch up with the clock, in the order in which things
+would have happened; the same seed gives the same life, whenever and however often somebody looks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import TYPE_CHECKING
+
+from emulator.orders import Order, make_order_id
+from emulator.reports import NEW_ORDERS, Report, make_columns, make_content_type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from emulator.sellers import Seller
+
+RETENTION = timedelta(days=90)
+#: A requested New Orders report goes back no further (MWS documentation, ReportType).
+REACH = timedelta(days=60)
+#: Recorded 2018 traffic: a scheduled report is complete about 13 seconds after its time.
+MAKING = timedelta(seconds=13)
+
+_BACKLOG_INTERVAL = timedelta(minutes=15)
+_BACKLOG_SPAN = timedelta(days=50)
+
+
+@dataclass
+class Request:
+    """A report that was asked for, by a person or by a schedule. `done_at` None: it never ends."""
+
+    request_id: str
+    report_type: str
+    start: datetime
+    end: datetime
+    submitted_at: datetime
+    started_at: datetime
+    done_at: datetime | None
+    columns: tuple[str, ...] = ()
+    countries: frozenset[str] | None = None
+    scheduled: bool = False
+    cancelled: bool = False
+    report_id: str | None = None
+
+    def status(self, now: datetime) -> str:
+        """Amazon's word for where it stands."""
+        if self.cancelled:
+            return "_CANCELLED_"
+        if now < self.started_at:
+            return "_SUBMITTED_"
+        if self.done_at is None or now < self.done_at:
+            return "_IN_PROGRESS_"
+        return "_DONE_" if self.report_id else "_DONE_NO_DATA_"
+
+
+@dataclass
+class Schedule:
+    """A report to be made every `period`; `due` is when the next one is."""
+
+    report_type: str
+    name: str
+    period: timedelta
+    due: datetime
+
+
+class Account:
+    """Everything of one account that time or a call changes. Not thread-safe: World's lock guards it."""
+
+    def __init__(self, seller: Seller, started: datetime, *, orders_per_minute: float, backlog: int) -> None:
+        self.seller = seller
+        self.orders: dict[str, Order] = {}
+        self.reports: dict[str, Report] = {}
+        self.requests: dict[str, Request] = {}
+        self.schedules: dict[str, Schedule] = {}
+        self.acknowledged: dict[str, datetime] = {}
+        #: Orders that no scheduled report has told yet, oldest first.
+        self.fresh: list[Order] = []
+        self._started = started.replace(microsecond=0)
+        self._rate = orders_per_minute / 60
+        self._backlog = backlog
+        self._open: list[Request] = []
+        self._random = Random(f"{seller.seed}/{seller.account}/sales")
+        self._next_sale: datetime | None = None
+        # Accounts in the same country count their reports alike: ids are unique only within an account.
+        self._ids = Random(f"{seller.seed}/{seller.home.country}/ids")
+        self._last_report_number = 14_827_889_873 if seller.old_manners else 10_516_502_317
+        self._last_request_number = 9_043_182_978 if seller.old_manners else 281_605
+        self._born = False
+
+    def catch_up(self, now: datetime) -> None:
+        """Lets everything happen that is due by `now`."""
+        if not self._born:
+            self._born = True
+            self._live_before_the_start()
+        while (happening := self._next_happening()) and happening[0] <= now:
+            moment, thing = happening
+            self._sell_until(moment)
+            if isinstance(thing, Schedule):
+                self.make_scheduled(thing.report_type, moment)
+                thing.due += thing.period
+            else:
+                self._finish(thing, moment)
+        self._sell_until(now)
+
+    def stop_selling(self, now: datetime) -> None:
+        """No more orders from now on."""
+        self.catch_up(now)
+        self._next_sale = None
+
+    def resume_selling(self, now: datetime) -> None:
+        """Orders again, from now on."""
+        self.catch_up(now)
+        self._next_sale = self._next_sale or self._after(now)
+
+    def sell(self, moment: datetime, order_id: str | None = None) -> Order:
+        """One order, sold at `moment` (to the second below); it may change by itself later."""
+        serial = len(self.orders) + 1
+        sold_at = moment.replace(microsecond=0)
+        changes: list[datetime] = []
+        while self._random.random() < 0.2:
+            changes.append((changes or [sold_at])[-1] + timedelta(minutes=self._random.randrange(5, 180)))
+        order = Order(self.seller, serial, order_id or make_order_id(self.seller, serial), sold_at, tuple(changes))
+        self.orders[order.order_id] = order
+        self.fresh.append(order)
+        return order
+
+    def schedule(self, report_type: str, name: str, period: timedelta, due: datetime) -> None:
+        """From `due` on such a report every `period`, in place of the schedule that was."""
+        self.schedules[report_type] = Schedule(report_type, name, period, due.replace(microsecond=0))
+
+    def make_scheduled(self, report_type: str, due: datetime) -> Report | None:
+        """The scheduled report of `due`: the orders that are new since the last one, and none at all without any."""
+        if report_type != NEW_ORDERS or not self.fresh:
+            return None
+        orders, self.fresh = self.fresh, []
+        if self._random.random() < 0.05 and (before := self._told_last()):
+            orders = [before, *orders]  # rare, says the documentation: an order is told twice even by schedule
+        submitted = due.replace(microsecond=0)
+        request = self._enter_request(report_type, submitted, submitted, submitted, submitted + MAKING)
+        request.scheduled = True
+        request.columns = make_columns(self.seller, requested=False)
+        return self._make(request, submitted + MAKING, [(order, order.form_at(due)) for order in orders])
+
+    def request(
+        self,
+        report_type: str,
+        start: datetime,
+        end: datetime,
+        now: datetime,
+        *,
+        countries: frozenset[str] | None = None,
+        sales_channel: bool = False,
+        stuck: bool = False,
+    ) -> Request:
+        """Asks for a report of [start, end), of these countries or all; it is done within a minute, unless stuck."""
+        waits, takes = self._ids.randrange(3, 15), self._ids.randrange(10, 45)
+        submitted = now.replace(microsecond=0)
+        request = self._enter_request(report_type, start, end, submitted, None)
+        request.started_at = submitted + timedelta(seconds=waits)
+        request.columns = make_columns(self.seller, requested=True, sales_channel=sales_channel)
+        request.countries = countries
+        if not stuck:
+            request.done_at = request.started_at + timedelta(seconds=takes)
+            self._open.append(request)
+        return request
+
+    def cancel(self, request: Request) -> None:
+        """The request makes no report any more."""
+        request.cancelled = True
+        self._open = [other for other in self._open if other is not request]
+
+    def available(self, now: datetime) -> list[Report]:
+        """The reports that can be fetched now: made, and not older than 90 days."""
+        return [report for report in self.reports.values() if now - RETENTION <= report.available_at <= now]
+
+    def find(self, report_id: str, now: datetime) -> Report | None:
+        """The available report of that id."""
+        report = self.reports.get(report_id)
+        return report if report and now - RETENTION <= report.available_at <= now else None
+
+    def acknowledge(self, report_ids: Iterable[str], now: datetime, *, acknowledged: bool = True) -> None:
+        """Marks or unmarks reports; the date is that of the first time."""
+        for report_id in report_ids:
+            if not acknowledged:
+                self.acknowledged.pop(report_id, None)
+            else:
+                self.acknowledged.setdefault(report_id, now.replace(microsecond=0))
+
+    def add_report(
+        self,
+        report_type: str,
+        available_at: datetime,
+        *,
+        told: Iterable[tuple[Order, int]] = (),
+        body: bytes | None = None,
+        content_type: str | None = None,
+        requested: bool = False,
+        foreign: bool = False,
+    ) -> Report:
+        """A report out of turn: of these orders, or with these very bytes."""
+        moment = available_at.replace(microsecond=0)
+        request = self._enter_request(report_type, moment, moment, moment, moment)
+        request.scheduled = not requested
+        request.columns = make_columns(self.seller, requested=requested)
+        return self._make(request, moment, told, body=body, content_type=content_type, foreign=foreign)
+
+    # --- how time passes -------------------------------------------------------------------------------------------
+
+    def _live_before_the_start(self) -> None:
+        """The backlog: reports of the past hours that nobody has fetched, every fifth of them one asked for by hand."""
+        interval = min(_BACKLOG_INTERVAL, (_BACKLOG_SPAN / max(self._backlog, 1)))
+        first = (self._started - self._backlog * interval).replace(microsecond=0)
+        self._next_sale = self._after(first - interval)
+        self._add_foreign_reports(first)
+        for number in range(self._backlog):
+            moment = (first + number * interval).replace(microsecond=0)
+            self._sell_until(moment)
+            if not self.fresh:
+                self.sell(moment)
+            if number % 5 == 4:
+                request = self._enter_request(NEW_ORDERS, moment - 5 * interval, moment, moment, moment + MAKING)
+                request.columns = make_columns(self.seller, requested=True)
+                self._finish(request, moment + MAKING)
+            else:
+                self.make_scheduled(NEW_ORDERS, moment)
+        first_due = self._started + timedelta(seconds=self._random.randrange(60, 900))
+        self.schedule(NEW_ORDERS, "_15_MINUTES_", timedelta(minutes=15), first_due)
+
+    def _add_foreign_reports(self, moment: datetime) -> None:
+        """What an unfiltered listing also holds, as recorded: it is nobody's order report."""
+        summary = (
+            b"Feed Processing Summary:\n\tNumber of records processed\t\t12\n\tNumber of records successful\t\t12\n\n"
+        )
+        settlement = b"settlement-id\tsettlement-start-date\tsettlement-end-date\ttotal-amount\tcurrency\n"
+        for minutes, report_type, body in (
+            (1, "FeedSummaryReport", summary),
+            (2, "_GET_V2_SETTLEMENT_REPORT_DATA_FLAT_FILE_", settlement),
+            (3, "FeedSummaryReport", summary),
+        ):
+            self.add_report(
+                report_type,
+                moment - timedelta(minutes=minutes),
+                body=body,
+                content_type="text/plain",
+                requested=True,
+                foreign=True,
+            )
+
+    def _next_happening(self) -> tuple[datetime, Schedule | Request] | None:
+        happenings: list[tuple[datetime, Schedule | Request]] = [(s.due, s) for s in self.schedules.values()]
+        happenings += [(request.done_at, request) for request in self._open if request.done_at]
+        return min(happenings, key=lambda happening: happening[0], default=None)
+
+    def _sell_until(self, moment: datetime) -> None:
+        while self._next_sale and self._next_sale <= moment:
+            self.sell(self._next_sale)
+            self._next_sale = self._after(self._next_sale)
+
+    def _after(self, moment: datetime) -> datetime | None:
+        return moment + timedelta(seconds=self._random.expovariate(self._rate)) if self._rate else None
+
+    def _finish(self, request: Request, moment: datetime) -> None:
+        """A requested report tells every order of its window as it is now, whoever told it before."""
+        self._open = [other for other in self._open if other is not request]
+        if request.report_type != NEW_ORDERS:
+            return
+        start = max(request.start, moment - REACH)
+        told = [
+            (order, order.form_at(moment))
+            for order in self.orders.values()
+            if start <= order.sold_at < request.end
+            and (request.countries is None or order.marketplace.country in request.countries)
+        ]
+        if told:
+            self._make(request, moment, told)
+
+    def _make(
+        self,
+        request: Request,
+        available_at: datetime,
+        told: Iterable[tuple[Order, int]],
+        *,
+        body: bytes | None = None,
+        content_type: str | None = None,
+        foreign: bool = False,
+    ) -> Report:
+        report = Report(
+            seller=self.seller,
+            report_id=self._new_report_id(available_at),
+            request_id=request.request_id,
+            report_type=request.report_type,
+            available_at=available_at,
+            columns=request.columns,
+            told=tuple(told),
+            body=body,
+            content_type=content_type or make_content_type(self.seller.home, len(self.reports)),
+            requested=not request.scheduled,
+            foreign=foreign,
+        )
+        request.report_id = report.report_id
+        self.reports[report.report_id] = report
+        return report
+
+    def _told_last(self) -> Order | None:
+        return next((report.told[-1][0] for report in reversed(self.reports.values()) if report.told), None)
+
+    def _enter_request(
+        self, report_type: str, start: datetime, end: datetime, submitted_at: datetime, done_at: datetime | None
+    ) -> Request:
+        self._last_request_number += self._ids.randrange(1, 40)
+        request = Request(
+            request_id=self._stamped(self._last_request_number, submitted_at),
+            report_type=report_type,
+            start=start,
+            end=end,
+            submitted_at=submitted_at,
+            started_at=submitted_at,
+            done_at=done_at,
+        )
+        self.requests[request.request_id] = request
+        return request
+
+    def _new_report_id(self, moment: datetime) -> str:
+        self._last_report_number += self._ids.randrange(1, 1000)
+        return self._stamped(self._last_report_number, moment)
+
+    def _stamped(self, number: int, moment: datetime) -> str:
+        """Recorded ids of 2018 end in the day since 1970, in six digits: 10516502317017648. Those of 2014 do not."""
+        if self.seller.old_manners:
+            return str(number)
+        return f"{number}{(moment - datetime(1970, 1, 1, tzinfo=UTC)).days:06}"

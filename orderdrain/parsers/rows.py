@@ -1,0 +1,120 @@
+"""What every parser gives: lines and rejected rows in blocks, and a count that accounts for each row of the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from orderdrain.errors import NotAReport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from orderdrain.families import Family
+
+#: A block is closed at this many rows, or characters of values: memory stays flat, also with long gift messages.
+BLOCK_ROWS = 1000
+BLOCK_CHARACTERS = 2_000_000
+
+
+class Line(NamedTuple):
+    """One order line. `values` stand in the order of the report's `fields`, `buyer` in that of its `buyer_fields`.
+
+    Each value is text that Postgres takes for the column's type, or None for blank. `number` is where it stands in
+    the file, from 1; `joined` is how many continuation rows were joined to it.
+    """
+
+    number: int
+    key: tuple[str, ...]
+    values: tuple[str | None, ...]
+    buyer: tuple[str | None, ...]
+    joined: int = 0
+
+
+class Rejected(NamedTuple):
+    """A row that cannot be a line. `reason` never holds a cell's text; the ids are given where they are surely ids."""
+
+    line: int
+    column: str | None
+    reason: str
+    order_id: str | None = None
+    order_item_id: str | None = None
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.column} {self.reason}" if self.column else f"line {self.line} {self.reason}"
+
+
+class Block(NamedTuple):
+    """Some consecutive rows of the report."""
+
+    lines: list[Line]
+    rejected: list[Rejected]
+
+
+@dataclass
+class Counts:
+    """What the rows read so far became."""
+
+    lines: int = 0
+    joined: int = 0
+    rejected: int = 0
+
+    @property
+    def read(self) -> int:
+        return self.lines + self.joined + self.rejected
+
+
+@dataclass
+class ParsedReport:
+    """A report whose header was understood; its rows come by `blocks`.
+
+    `fields` and `buyer_fields` are the SQL columns that this report's layout has: it says nothing about the others.
+    `extra_names` are the header names that it keeps in the column `extra`, blank or not.
+    `rows` is how many rows the file holds, none if it is empty.
+    """
+
+    family: Family
+    encoding: str
+    encoding_reason: str
+    fields: tuple[str, ...]
+    buyer_fields: tuple[str, ...]
+    extra_names: tuple[str, ...]
+    rows: int
+    read: Callable[[], Iterator[Line | Rejected]]
+    counts: Counts = field(default_factory=Counts)
+
+    @property
+    def empty(self) -> bool:
+        """Nothing was sold: done, and no error."""
+        return self.rows == 0
+
+    def blocks(self) -> Iterator[Block]:
+        """The rows from the begin, block by block; `counts` is whole after the last one.
+
+        Raises NotAReport after it if no row became a line: then it is the report that is wrong, not its rows.
+        """
+        self.counts = Counts()
+        block, characters = Block([], []), 0
+        first: Rejected | None = None
+        for row in self.read():
+            if isinstance(row, Rejected):
+                block.rejected.append(row)
+                first = first or row
+            else:
+                block.lines.append(row)
+                self.counts.joined += row.joined
+                characters += sum(len(value) for value in (*row.values, *row.buyer) if value)
+            if len(block.lines) + len(block.rejected) >= BLOCK_ROWS or characters >= BLOCK_CHARACTERS:
+                yield self._counted(block)
+                block, characters = Block([], []), 0
+        if block.lines or block.rejected:
+            yield self._counted(block)
+        if self.counts.read != self.rows:
+            raise AssertionError(f"{self.rows} rows in the file, {self.counts.read} accounted for")
+        if first and not self.counts.lines:
+            raise NotAReport(f"{self.rows:,} of {self.rows:,} rows are rejected; {first}")
+
+    def _counted(self, block: Block) -> Block:
+        self.counts.lines += len(block.lines)
+        self.counts.rejected += len(block.rejected)
+        return block
