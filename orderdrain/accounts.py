@@ -16,10 +16,16 @@ from orderdrain.errors import LeaseLost, NotFound, UsageError
 from orderdrain.policy import DAILY, OVERLAP
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from datetime import datetime, timedelta
 
     from orderdrain.db import Cursor, Database
+
+#: Of an account `a`: at least one of its connections works.
+_NOT_PAUSED = (
+    "EXISTS (SELECT FROM connections c JOIN applications p USING (application)"
+    " WHERE c.account = a.account AND c.paused_at IS NULL AND p.paused_at IS NULL)"
+)
 
 
 @dataclass(frozen=True)
@@ -103,8 +109,7 @@ class Accounts:
     ) -> None:
         """Adds an account with its connection, or changes it: what is known of its reports stays.
 
-        Its first listings are spread by a hash of its name, so that ten thousand accounts added at once are not
-        listed at once, and none on the hour.
+        Its first listing is due now; `due_to_list` spreads the later ones.
         """
         with self._database.transaction() as cursor:
             try:
@@ -216,14 +221,19 @@ class Accounts:
 
     def due_to_list(self) -> list[str]:
         """Accounts whose listing is due; each is put off by its interval at once, so that a second tick (or a second
-        beat) does not send it again. A listing that is lost comes again one interval later."""
+        beat) does not send it again. A listing that is lost comes again one interval later.
+
+        An account is listed at times of its own, by a hash of its name: ten thousand that were added at once, or
+        waited for beat together, are not listed together for ever, and none on the hour.
+        """
         return [
             row.account
             for row in self._database.query(
-                "UPDATE accounts SET next_list_at = app_now() + list_every WHERE account IN ("
-                "  SELECT account FROM accounts a WHERE next_list_at <= app_now() AND EXISTS (SELECT FROM connections c"
-                "   JOIN applications p USING (application) WHERE c.account = a.account AND c.paused_at IS NULL"
-                "   AND p.paused_at IS NULL) FOR UPDATE SKIP LOCKED) RETURNING account"
+                "UPDATE accounts SET next_list_at = list_every + date_bin(list_every, app_now() + list_every / 2,"
+                " timestamptz 'epoch' + list_every * mod(abs(hashtext(account)::bigint), 997) / 997.0)"
+                " WHERE account IN ("
+                f"  SELECT account FROM accounts a WHERE next_list_at <= app_now() AND {_NOT_PAUSED}"
+                "  FOR UPDATE SKIP LOCKED) RETURNING account"
             )
         ]
 
@@ -233,8 +243,8 @@ class Accounts:
             row.account
             for row in self._database.query(
                 "UPDATE accounts SET next_schedule_at = app_now() + %s WHERE account IN ("
-                "  SELECT account FROM accounts WHERE next_schedule_at <= app_now() FOR UPDATE SKIP LOCKED)"
-                " RETURNING account",
+                f"  SELECT account FROM accounts a WHERE next_schedule_at <= app_now() AND {_NOT_PAUSED}"
+                "  FOR UPDATE SKIP LOCKED) RETURNING account",
                 (DAILY,),
             )
         ]
@@ -376,14 +386,3 @@ def _connection(row: Any) -> Connection:
 
 def _no_account(account: str) -> NotFound:
     return NotFound(f"there is no account {account}. See: orderdrain account list")
-
-
-def one_of_two(report_types: Sequence[str], twins: Mapping[str, str]) -> None:
-    """Amazon schedules one of two: asking for the second silently cancels the first. Raises UsageError."""
-    for report_type in report_types:
-        twin = twins.get(report_type)
-        if twin in report_types:
-            raise UsageError(
-                f"{report_type} and {twin} cannot both be scheduled: Amazon would silently cancel the first."
-                " Declare one of the two"
-            )

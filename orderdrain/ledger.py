@@ -76,7 +76,8 @@ class Ledger:
                 " VALUES %s ON CONFLICT DO NOTHING RETURNING report_id",
                 [
                     (account, api, r.report_id, r.report_type, r.report_request_id, r.available_at, listing)
-                    for r in reports
+                    # In one order: two that enter the same ids at once wait for each other, and never in a circle.
+                    for r in sorted(reports, key=lambda r: r.report_id)
                 ],
                 page_size=1000,
                 fetch=True,
@@ -108,7 +109,10 @@ class Ledger:
             row = cursor.fetchone()
             if row is None:
                 # The message is spent, whatever it found: the row must not count as on its way for longer.
-                cursor.execute(f"UPDATE reports SET sent_at = NULL WHERE {_KEY} AND sent_at IS NOT NULL", _ids(key))
+                cursor.execute(
+                    f"UPDATE reports SET sent_at = NULL WHERE {_KEY} AND state = %(state)s AND sent_at IS NOT NULL",
+                    {**_ids(key), "state": state},
+                )
                 return None
             lease = Lease(_report(row), owner, row.fence)
             if row.attempts <= MAX_ATTEMPTS:
@@ -274,8 +278,14 @@ class Ledger:
             turn,
             report_ids,
             "reason = %(reason)s, attempts = attempts - %(given_back)s,"
-            " next_attempt_at = CASE WHEN %(given_back)s = 1 THEN next_attempt_at ELSE app_now() + %(backoff)s END",
-            {"given_back": int(waits), "backoff": backoff(1)},
+            " next_attempt_at = CASE WHEN %(given_back)s = 1 THEN next_attempt_at"
+            " ELSE app_now() + (%(backoffs)s)[least(attempts, %(last)s)] END",
+            # One wait for all that have failed as often: what was told in one call is told in one call again.
+            {
+                "given_back": int(waits),
+                "backoffs": [backoff(attempt) for attempt in range(1, MAX_ATTEMPTS + 1)],
+                "last": MAX_ATTEMPTS,
+            },
             "snoozed" if waits else "failed",
             State.PARSED,
             reason,

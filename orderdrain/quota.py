@@ -22,8 +22,8 @@ Why that is safe: Amazon's bucket gains at the same rate and holds more, and our
 Nothing can be known beforehand of other programs that use the same keys; their calls show in what Amazon answers: a
 lower remaining hour, or a refusal, which stops that operation for every worker at once.
 
-Times are application time. A bucket's time never runs backwards: of two workers whose clocks differ a little, the later
-counts. A clock that was set back by more than five minutes is taken like a flush: nobody waits until it has caught up.
+Times are application time. Of two workers whose clocks differ a little, the one that lags sees fewer tokens, not more.
+A clock that was set back by more than five minutes is taken like a flush: nobody waits until it has caught up.
 """
 
 from __future__ import annotations
@@ -193,7 +193,6 @@ if at and at > now + FIVE_MINUTES then
     redis.call('DEL', bucket, hour)
     at, full_at, blocked_until, told_hourly, left, hour_ends = read()
 end
-now = math.max(now, at or now)
 full_at = math.max(now, full_at or now + room - restore)
 if hour_ends and now >= hour_ends + late then left, hour_ends = nil, nil end
 """

@@ -7,10 +7,10 @@ looks at Amazon for a request of that type and window, so that one wish becomes 
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from orderdrain.errors import LeaseLost, NotFound
+from orderdrain.errors import LeaseLost
 from orderdrain.policy import MAX_ATTEMPTS, STUCK_AFTER, backoff
 
 if TYPE_CHECKING:
@@ -101,9 +101,12 @@ class Requests:
         return [row.amazon_request_id for row in rows]
 
     def submitted(self, request: Request, info: RequestInfo, due_at: datetime) -> None:
-        """Amazon has it. Raises LeaseLost."""
+        """Amazon has it. Where it has ended there already (its answer was lost), that is taken by the look which
+        follows at `due_at`: it enters the report too. Raises LeaseLost."""
         with self._database.transaction() as cursor:
             _check(cursor, request)
+            if info.status not in _STILL_MADE:
+                info = replace(info, status="IN_PROGRESS", report_id=None)
             _moved(cursor, request.account, request.api, info, due_at, key=request.request_key)
 
     def seen(self, cursor: Cursor, account: str, api: str, info: RequestInfo, due_at: datetime) -> None:
@@ -164,20 +167,11 @@ class Requests:
             "UPDATE report_requests SET sent_at = NULL WHERE account = %s AND request_key = %s", (account, request_key)
         )
 
-    def table(self, account: str | None = None, request_key: str | None = None) -> list[Any]:
-        """Requests, newest first."""
+    def table(self, account: str) -> list[Any]:
+        """An account's requests, newest first."""
         return self._database.query(
-            "SELECT * FROM report_requests WHERE account = coalesce(%s, account)"
-            " AND request_key = coalesce(%s, request_key) ORDER BY asked_at DESC, request_key LIMIT 200",
-            (account, request_key),
-        )
-
-    def one(self, account: str, request_key: str) -> Any:
-        """One request's row. Raises NotFound."""
-        for row in self.table(account, request_key):
-            return row
-        raise NotFound(
-            f"there is no request {request_key} of account {account}. See: orderdrain request {account} --all"
+            "SELECT * FROM report_requests WHERE account = %s ORDER BY asked_at DESC, request_key LIMIT 200",
+            (account,),
         )
 
     def _end(self, request: Request, change: str, parameters: Sequence[Any]) -> None:
@@ -213,6 +207,7 @@ def _moved(cursor: Cursor, account: str, api: str, info: RequestInfo, due_at: da
     )
 
 
+_STILL_MADE = frozenset({"SUBMITTED", "IN_PROGRESS"})
 #: Amazon's words that we know; another one (a new one of Amazon's) is followed as a request still being made.
 _STATUSES = frozenset({"submitted", "in_progress", "done", "no_data", "cancelled", "fatal"})
 

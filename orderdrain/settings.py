@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from orderdrain.errors import SettingsError
 
@@ -40,14 +40,24 @@ def _text(value: str) -> str:
 
 
 def _postgres_url(value: str) -> str:
-    if urlsplit(value).scheme not in {"postgresql", "postgres"}:
-        raise ValueError("it must begin with postgresql://")
-    return value
+    return _url(value, "postgresql", "postgres")
 
 
 def _redis_url(value: str) -> str:
-    if urlsplit(value).scheme not in {"redis", "rediss"}:
-        raise ValueError("it must begin with redis:// or rediss://")
+    return _url(value, "redis", "rediss")
+
+
+def _url(value: str, *schemes: str) -> str:
+    if not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
+        raise ValueError(f"it must begin with {schemes[0]}://")
+    try:
+        parts = urlsplit(value)
+        whole = parts.port != 0 and "@" not in parts.path + parts.query + parts.fragment
+    except ValueError:
+        # Python's own words would quote a piece of the password.
+        whole = False
+    if not whole:
+        raise ValueError("it must have one host and a number as port; / ? # @ in a password are %2F %3F %23 %40")
     return value
 
 
@@ -178,11 +188,10 @@ def variable_of(name: str) -> str:
 
 def masked(value: str) -> str:
     """A value with the password of a URL hidden; anything else as it is."""
-    parts = urlsplit(value) if "://" in value else None
-    if parts is None or not parts.password:
-        return value
-    netloc = parts.netloc.replace(f":{parts.password}@", ":***@")
-    return urlunsplit(parts._replace(netloc=netloc))
+    password = urlsplit(value).password if "://" in value else None
+    shown = value.replace(f":{password}@", ":***@") if password else value
+    # libpq takes one in the query as well: ?user=orderdrain&password=...
+    return re.sub(r"(password)=[^&]*", r"\1=***", shown)
 
 
 def _parsed(name: str, text: str, metadata: Mapping[str, Any]) -> Any:

@@ -53,10 +53,11 @@ def leased(s: Services, key: ReportKey, state: State) -> Iterator[Lease]:
         if lease is None:
             raise NothingToDo(_why_not(s, key, state))
         try:
-            with renewed(s, lambda: lock.extend() or True, lambda: s.ledger.renew(lease)):
+            with renewed(s, lambda: s.ledger.renew(lease), lambda: lock.extend() or True):
                 yield lease
         except BaseException as error:  # noqa: BLE001 - raised again, with what it means
-            raise _settled(s, lease, error) from error.__cause__
+            # From None: what it came from may quote a buyer's data, and whoever prints a stack trace prints that too.
+            raise _settled(s, lease, error) from None
 
 
 @contextmanager
@@ -71,7 +72,7 @@ def listing_turn(s: Services, connection: Connection, *, full: bool, since: date
         if turn is None:
             raise NothingToDo(f"account {account}: paused, or being listed or acknowledged by another worker")
         try:
-            with renewed(s, lambda: lock.extend() or True, lambda: s.accounts.renew(turn)):
+            with renewed(s, lambda: s.accounts.renew(turn), lambda: lock.extend() or True):
                 yield turn
         except LeaseLost:
             raise
@@ -103,7 +104,7 @@ def acknowledging_turn(s: Services, account: str, api: str) -> Iterator[Turn]:
         if turn is None:
             raise NothingToDo(f"account {account}: nothing may be acknowledged now (listed, paused or out of quota)")
         try:
-            with renewed(s, lambda: lock.extend() or True, lambda: s.accounts.renew(turn)):
+            with renewed(s, lambda: s.accounts.renew(turn), lambda: lock.extend() or True):
                 yield turn
         except Snooze as error:
             s.accounts.release(turn, acknowledge_after=error.until)
@@ -164,7 +165,10 @@ def held(lock: Lock, otherwise: str) -> Iterator[Lock]:
 
 @contextmanager
 def renewed(s: Services, *renewals: Callable[[], bool]) -> Iterator[None]:
-    """Keeps what was taken for as long as the work lasts: from another thread, over connections of its own."""
+    """Keeps what was taken for as long as the work lasts: from another thread, over connections of its own.
+
+    In the order given: a lease comes before its Redis lock, since it must last through an outage of Redis.
+    """
     done = threading.Event()
 
     def keep() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import select
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -15,9 +16,6 @@ from pathlib import Path
 from typing import Self
 
 ROOT = Path(__file__).resolve().parents[1]
-
-# No proxy of the environment stands between a test and the emulator.
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Emulator:
@@ -42,6 +40,10 @@ class Emulator:
             values = value if isinstance(value, (list, tuple)) else [value]
             words += [f"--{name.replace('_', '-')}", *map(str, values)]
         self._token = options.get("control_token")
+        handlers = [urllib.request.ProxyHandler({})]  # no proxy stands between a test and the emulator
+        if "tls" in options:
+            handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=options["tls"][0])))
+        self._http = urllib.request.build_opener(*handlers)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "emulator", *words], cwd=ROOT, stdout=subprocess.PIPE, env=os.environ
         )
@@ -102,7 +104,7 @@ class Emulator:
         if self._token:
             request.add_header("Authorization", f"Bearer {self._token}")
         try:
-            with _DIRECT.open(request, timeout=60) as answer:
+            with self._http.open(request, timeout=60) as answer:
                 return json.loads(answer.read())
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{request.full_url}: {error.code} {error.read().decode()}") from error

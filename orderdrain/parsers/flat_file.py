@@ -95,7 +95,7 @@ def _layout(header: str, family: Family) -> _Layout:
     except Unreadable as bad:
         raise NotAReport(f"the header {bad.reason}") from bad
     # Before its names are told: where a file has no header, the first line is a buyer's.
-    lacking = [column.name for column in family.columns if column.required and column.name not in names]
+    lacking = [column.name for column in family.columns if column.required and column.name.lower() not in names]
     if lacking:
         raise NotAReport(f"the header ({len(names):,} names) lacks {', '.join(lacking)}")
     twice = sorted(name for name, times in Counter(names).items() if name and times > 1)

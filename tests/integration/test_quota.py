@@ -107,6 +107,22 @@ def test_the_worked_example_of_the_module_holds(quota, clock):
     assert not_before(quota) == at("15:00:10")
 
 
+def test_a_call_leaves_the_hour_when_no_late_one_can_share_it(redis, clock):
+    """A call that reached Amazon late is in its hour until then; a moment longer would let reports wait for nothing."""
+    quota = Quota(redis, clock).bound_to("acme:mws", {"GetReport": QuotaRule(15, 1, 2)})
+    quota.take("GetReport")
+    clock.wait(60)
+    quota.take("GetReport")
+    leaves = START + timedelta(seconds=3600 + LATE_SECONDS)
+
+    assert not_before(quota) == leaves
+    clock.moment = leaves - timedelta(milliseconds=1)
+    assert not_before(quota) == leaves
+    clock.moment = leaves
+    quota.take("GetReport")
+    assert not_before(quota) == leaves + timedelta(seconds=60)
+
+
 def test_asking_in_vain_costs_nothing(quota, clock):
     """Many workers ask for the same account; those that are told to wait must not push the time on."""
     quota.take("GetReport")
@@ -145,7 +161,9 @@ def test_the_reason_says_which_operation_and_which_limit(quota, clock):
 WAITS = st.one_of(
     st.just(0),
     st.integers(0, 5_000),
-    st.sampled_from([1_999, 2_000, 9_999, 10_000, 44_999, 45_000, 59_999, 60_000, 60_001, 600_000, 3_610_000]),
+    st.sampled_from(
+        [1_999, 2_000, 9_999, 10_000, 44_999, 45_000, 59_999, 60_000, 60_001, 600_000, 3_609_999, 3_610_000]
+    ),
     st.integers(0, 4_000_000),
 )
 SMALL_RULES = st.builds(
