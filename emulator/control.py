@@ -202,35 +202,36 @@ def _add_report(account: Account, report_type: str, body: dict[str, Any], now: d
 def _sell_or_change(account: Account, wanted: dict[str, Any], now: datetime) -> Order:
     """`wanted` is an order_id and lines; columns that a line does not give are believable, or as they were."""
     given: list[Line] = wanted["lines"]
-    order_id = wanted["order_id"]
-    order = account.orders.get(order_id)
+    for cells in given:
+        _check_cells(account, cells)
+    order = account.orders.get(wanted["order_id"])
     if order is None:
-        order = account.sell(now, order_id)
+        order = account.sell(now, wanted["order_id"])
         order.changes = ()
         as_sold = order.lines(0)
-        lines = [
-            as_sold[number % len(as_sold)] | {"order-item-id": make_item_id(account.seller, order.serial, number + 1)}
-            for number in range(len(given))
+        order.given[0] = [
+            as_sold[number % len(as_sold)] | {"order-item-id": _item_id(order, number)} | cells
+            for number, cells in enumerate(given)
         ]
-        order.given[0] = [_merged(account, line, cells) for line, cells in zip(lines, given, strict=True)]
         return order
     lines = order.lines(order.form_at(now))
+    places = {line["order-item-id"]: number for number, line in enumerate(lines)}
     for number, cells in enumerate(given):
-        named = [i for i, line in enumerate(lines) if line["order-item-id"] == cells.get("order-item-id")]
-        if named:
-            lines[named[0]] = _merged(account, lines[named[0]], cells)
-        elif "order-item-id" not in cells and number < len(lines):
-            lines[number] = _merged(account, lines[number], cells)
+        place = places.get(cells["order-item-id"]) if "order-item-id" in cells else number
+        if place is not None and place < len(lines):
+            lines[place] |= cells
         else:
-            new = lines[-1] | {"order-item-id": make_item_id(account.seller, order.serial, len(lines) + 1)}
-            lines.append(_merged(account, new, cells))
+            lines.append(lines[-1] | {"order-item-id": _item_id(order, len(lines))} | cells)
     order.give(lines, now)
     return order
 
 
-def _merged(account: Account, line: Line, cells: Line) -> Line:
+def _item_id(order: Order, number: int) -> str:
+    return make_item_id(order.seller, order.serial, number + 1)
+
+
+def _check_cells(account: Account, cells: Line) -> None:
     for column, text in cells.items():
         if set(text) & set("\t\r\n"):
             raise ValueError(f"{column}: a cell holds no tab and no line end")
         text.encode(account.seller.home.encoding)
-    return line | cells

@@ -97,7 +97,7 @@ class Mws:
     def handle(self, request: HttpRequest) -> Reply:
         """Answers one request and records it."""
         parameters = request.parameters()
-        progress = _Progress(self._world.clock.now(), self._new_request_id(), parameters.text("Action") or "")
+        progress = _Progress(self.now(), self._new_request_id(), parameters.text("Action") or "")
         code: str | None = None
         try:
             if request.path not in PATHS:
@@ -119,6 +119,7 @@ class Mws:
     def _perform(self, request: HttpRequest, parameters: Parameters, progress: _Progress) -> None:
         world = self._world
         with world.lock:
+            progress.now = world.clock.now()  # in the order in which calls are let in, so that time never runs back
             progress.account = account = authenticate(request, parameters, world, progress.now)
             operation = progress.operation
             if operation not in OPERATIONS:
@@ -136,12 +137,9 @@ class Mws:
                 return
             account.catch_up(progress.now)
             call = Call(world, account, parameters, progress.now, progress.fault)
-            if operation == "UpdateReportAcknowledgements" and parameters.flag("Acknowledged") is not False:
-                asked = [report.report_id for report in reports_to_acknowledge(call)]
-            else:
-                asked = []
-        if asked and self._on_acknowledge:
-            progress.unanswered = not _ask(self._on_acknowledge, account, asked)
+            to_acknowledge = reports_to_acknowledge(call) if operation == "UpdateReportAcknowledgements" else []
+        if to_acknowledge and self._on_acknowledge and parameters.flag("Acknowledged") is not False:
+            progress.unanswered = not _ask(self._on_acknowledge, account, [each.report_id for each in to_acknowledge])
         with world.lock:
             progress.outcome = OPERATIONS[operation](call)
             progress.applied = True

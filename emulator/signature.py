@@ -50,9 +50,11 @@ def authenticate(request: HttpRequest, parameters: Parameters, world: World, now
         raise Refusal(
             "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.", status=403
         )
-    if not hmac.compare_digest(
-        sign(request, parameters, account.seller.secret_key).encode(), parameters.required("Signature").encode()
-    ):
+    method = parameters.required("SignatureMethod")
+    if method not in _DIGESTS or parameters.required("SignatureVersion") != "2":
+        raise Refusal("InvalidParameterValue", "Use SignatureVersion 2 with HmacSHA256 or HmacSHA1.")
+    right = sign(request, parameters, account.seller.secret_key, digest=_DIGESTS[method])
+    if not hmac.compare_digest(right.encode(), parameters.required("Signature").encode()):
         raise Refusal(
             "SignatureDoesNotMatch",
             "The request signature we calculated does not match the signature you provided.",
@@ -69,15 +71,12 @@ def authenticate(request: HttpRequest, parameters: Parameters, world: World, now
     return account
 
 
-def sign(request: HttpRequest, parameters: Parameters, secret_key: str) -> str:
+def sign(request: HttpRequest, parameters: Parameters, secret_key: str, *, digest: str = "sha256") -> str:
     """The signature that this request should have: over the verb, Host and path as sent, and the sorted parameters."""
-    method = parameters.required("SignatureMethod")
-    if method not in _DIGESTS or parameters.required("SignatureVersion") != "2":
-        raise Refusal("InvalidParameterValue", "Use SignatureVersion 2 with HmacSHA256 or HmacSHA1.")
     encoded = [(_encode(name), _encode(value)) for name, value in _in_byte_order(parameters) if name != "Signature"]
     canonical = "&".join(f"{name}={value}" for name, value in encoded)
     text = f"{request.verb}\n{request.host.lower()}\n{request.path}\n{canonical}"
-    return base64.b64encode(hmac.digest(secret_key.encode(), text.encode(), _DIGESTS[method])).decode()
+    return base64.b64encode(hmac.digest(secret_key.encode(), text.encode(), digest)).decode()
 
 
 def _in_byte_order(parameters: Parameters) -> list[tuple[str, str]]:

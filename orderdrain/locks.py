@@ -10,15 +10,14 @@ import secrets
 import threading
 from typing import TYPE_CHECKING
 
-import structlog
-
 from orderdrain.errors import DependencyDown
 from orderdrain.redis_client import KEY_PREFIX, reaching_redis
+from orderdrain.telemetry import logger
 
 if TYPE_CHECKING:
     from redis import Redis
 
-log = structlog.get_logger()
+log = logger(__name__)
 
 #: Real seconds until the lock of a dead worker is free; its holder extends it whenever it renews its lease.
 LOCK_SECONDS = 60

@@ -4,8 +4,8 @@ A report's lines are copied to a temporary table in batches, then merged by whol
 version is (as_of, report_id, line); the newest wins, and any order, overlap or repetition of reports ends in
 the same rows:
 
-- A newer report replaces the columns that its layout has, also when their content is the same: the version must move on,
-  or a report between the two that arrives late would win.
+- A newer report replaces the columns that its layout has, also when their content is the same: the version must move
+  on, or a report between the two that arrives late would win.
 - A column that a layout lacks is not told: it keeps its value, and `older_columns` keeps the version that told it, so
   that a report which arrives late and lies between may still win for just that column.
 - Personal columns come in groups, each with a version of its own: a group with any value replaces the whole group.
@@ -162,19 +162,18 @@ class _Told:
                 UPDATE {table} t SET {"".join(f"{f} = i.{f}, " for f in self.fields)}
                     extra = i.newer_extra, as_of = %(as_of)s, report_id = %(report_id)s, line = i.line,
                     layout = %(layout)s,
-                    older_columns = CASE WHEN t.layout = %(layout)s THEN t.older_columns ELSE
-                        (t.older_columns - %(told)s::text[]) || coalesce((
-                            SELECT jsonb_object_agg(c, version_key(t.as_of, t.report_id, t.line))
-                            FROM layouts l, unnest(l.columns) c WHERE l.layout = t.layout AND c <> ALL(%(told)s)), '{{}}')
-                    END
+                    older_columns = CASE WHEN t.layout = %(layout)s THEN t.older_columns
+                        ELSE (t.older_columns - %(told)s::text[]) || coalesce((
+                            SELECT jsonb_object_agg(c, version_key(t.as_of, t.report_id, t.line)) FROM layouts l,
+                            unnest(l.columns) c WHERE l.layout = t.layout AND c <> ALL(%(told)s)), '{{}}') END
                 FROM judged i WHERE t.account = %(account)s AND {matches} AND i.is_newer
             ),
             filled AS (
                 UPDATE {table} t SET
                     {"".join(f"{f} = CASE WHEN '{f}' = ANY(i.filled) THEN i.{f} ELSE t.{f} END, " for f in self.fields)}
                     extra = i.filled_extra,
-                    older_columns = t.older_columns || (
-                        SELECT jsonb_object_agg(c, version_key(%(as_of)s, %(report_id)s, i.line)) FROM unnest(i.filled) c)
+                    older_columns = t.older_columns || (SELECT
+                        jsonb_object_agg(c, version_key(%(as_of)s, %(report_id)s, i.line)) FROM unnest(i.filled) c)
                 FROM judged i
                 WHERE t.account = %(account)s AND {matches} AND i.is_older AND i.filled IS NOT NULL
             )
@@ -187,45 +186,43 @@ class _Told:
 
     def merge_buyers(self) -> str:
         """Takes each group of personal columns that holds any value and is newer than what the buyer's row has."""
-        groups = self.family.buyer_groups
-        source = {group: [_buyer_field(f) for f in fields] for group, fields in groups.items()}
-        told = {
-            group: f"i.{source[group][0]} <> '{{}}'"
-            if group == EXTRA
-            else f"num_nonnulls({', '.join('i.' + f for f in source[group])}) > 0"
-            for group in groups
-        }
-        versions = " || ".join(
-            f"CASE WHEN {told[group]} THEN jsonb_build_object('{group}', v) ELSE '{{}}' END" for group in groups
+        groups, key = self.family.buyer_groups, ", ".join(self.family.key)
+        told, takes = {g: _is_told(g, fields) for g, fields in groups.items()}, {g: _is_newer(g) for g in groups}
+        columns = [(group, f) for group, fields in groups.items() for f in fields]
+        versions = (f"CASE WHEN {told[g]} THEN jsonb_build_object('{g}', v) ELSE '{{}}' END" for g in groups)
+        sets = (f"{f} = CASE WHEN {takes[g]} THEN EXCLUDED.{f} ELSE b.{f} END" for g, f in columns)
+        taken = (
+            f"CASE WHEN {takes[g]} THEN jsonb_build_object('{g}', EXCLUDED.versions->'{g}') ELSE '{{}}' END"
+            for g in groups
         )
-        names = [f for fields in groups.values() for f in fields]
-        takes = {
-            group: f"(EXCLUDED.versions ? '{group}'"
-            f" AND coalesce(EXCLUDED.versions->>'{group}' > b.versions->>'{group}' COLLATE \"C\", true))"
-            for group in groups
-        }
-        sets = [
-            f"{f} = CASE WHEN {takes[group]} THEN EXCLUDED.{f} ELSE b.{f} END"
-            for group, fields in groups.items()
-            for f in fields
-        ]
-        taken = " || ".join(
-            f"CASE WHEN {takes[group]} THEN jsonb_build_object('{group}', EXCLUDED.versions->'{group}') ELSE '{{}}' END"
-            for group in groups
-        )
-        key = ", ".join(self.family.key)
         return f"""
-            INSERT INTO buyers AS b (account, family, order_id, line_key, versions, {", ".join(names)})
-            SELECT %(account)s, %(family)s, {key}, {versions},
-                {", ".join(f"coalesce(i.{f}, '{{}}')" if f == _buyer_field(EXTRA) else f"i.{f}" for f in chain(*source.values()))}
-            FROM (SELECT *, row_number() OVER (PARTITION BY {key} ORDER BY line) AS pass FROM {_incoming(self.family)}) i,
+            INSERT INTO buyers AS b (account, family, order_id, line_key, versions, {", ".join(f for _, f in columns)})
+            SELECT %(account)s, %(family)s, {key}, {" || ".join(versions)},
+                {", ".join(_value(f) for _, f in columns)}
+            FROM (
+                SELECT *, row_number() OVER (PARTITION BY {key} ORDER BY line) AS pass FROM {_incoming(self.family)}) i,
                 LATERAL (SELECT version_key(%(as_of)s, %(report_id)s, i.line) AS v) AS version
             WHERE i.pass = %(pass)s AND ({" OR ".join(told.values())})
             ORDER BY {key}
             ON CONFLICT (account, family, order_id, line_key) DO UPDATE SET {", ".join(sets)},
-                versions = b.versions || {taken}
+                versions = b.versions || {" || ".join(taken)}
             WHERE b.purged_at IS NULL AND ({" OR ".join(takes.values())})
         """
+
+
+def _is_told(group: str, fields: Sequence[str]) -> str:
+    if group == EXTRA:
+        return f"i.{_buyer_field(EXTRA)} <> '{{}}'"
+    return f"num_nonnulls({', '.join(f'i.{_buyer_field(f)}' for f in fields)}) > 0"
+
+
+def _is_newer(group: str) -> str:
+    newer = f"EXCLUDED.versions->>'{group}' > b.versions->>'{group}' COLLATE \"C\""
+    return f"(EXCLUDED.versions ? '{group}' AND coalesce({newer}, true))"
+
+
+def _value(field: str) -> str:
+    return f"coalesce(i.{_buyer_field(field)}, '{{}}')" if field == EXTRA else f"i.{_buyer_field(field)}"
 
 
 def _incoming(family: Family) -> str:

@@ -125,9 +125,14 @@ def download(books, lease):
 
 def parse(books, lease):
     with books.db.transaction() as cursor:
-        books.ledger.parsed(
-            cursor, lease, outcome="rows", counts=RowCounts(new=3), encoding="utf-8", encoding_reason="valid UTF-8"
-        )
+        counted_as_parsed(books, cursor, lease)
+
+
+def counted_as_parsed(books, cursor, lease):
+    """The statement that ends a parse, in the transaction of its rows."""
+    books.ledger.parsed(
+        cursor, lease, outcome="rows", counts=RowCounts(new=3), encoding="utf-8", encoding_reason="valid UTF-8"
+    )
 
 
 def expire(books, seconds=121):

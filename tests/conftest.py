@@ -9,6 +9,7 @@ import pytest
 
 from orderdrain.redis_client import connect
 from tests import services
+from tests.emulator_process import Emulator
 from workers.processes import StackError
 
 # What the person at this terminal has set for a stack of theirs must not reach a test.
@@ -63,8 +64,6 @@ def stack_folder():
 @pytest.fixture
 def emulator():
     """An emulated Amazon that does nothing wrong; its sellers sell nothing on their own."""
-    from tests.emulator_process import Emulator
-
     with Emulator.start(faults="none", orders_per_minute=0, backlog=0) as running:
         yield running
 

@@ -1,6 +1,7 @@
 """The embedded stack: Postgres, Redis, an emulated Amazon, workers, beat and Flower, from one command on one machine.
 
-    python -m workers.local up       until Ctrl-C; `orderdrain` in another terminal of this checkout finds it
+    python -m workers.local up             until Ctrl-C; `orderdrain` in another terminal of this checkout finds it
+    python -m workers.local accounts URL   adds the sellers of an emulator that was started on its own
 
 The order of starting is the order in which each needs the other; the stack ends in reverse. See workers/janitor.py for
 why nothing is left running, however the stack ends.
@@ -27,6 +28,7 @@ from orderdrain.services import Services
 from orderdrain.settings import load
 from workers.config import STEPS
 from workers.folders import announced, locked
+from workers.judge import ask
 from workers.processes import Janitor, Processes, StackError, ending_on_signals, on_free_port
 from workers.servers import elsewhere, remove_data, start_postgres, start_redis
 
@@ -188,6 +190,17 @@ def up() -> None:
             services.clock.set(services.clock.now())
 
 
+def add_accounts(emulator_url: str) -> None:
+    """Adds the sellers of the emulator at `emulator_url` to the system that the settings name."""
+    from workers.demo import add_emulator_accounts
+
+    services = Services.from_settings(load())
+    _catch_up(emulator_url, services)
+    told = {"mws": emulator_url, "accounts": ask(emulator_url, "/_emulator/accounts")}
+    speed = ask(emulator_url, "/_emulator/clock")["speed"]
+    print(f"added {', '.join(add_emulator_accounts(services, told, speed=speed))}")
+
+
 def _start_emulator(programs: Processes, options: EmulatorOptions, env: dict[str, str]) -> dict[str, Any]:
     """Returns what it tells in its first line: its addresses, and its sellers with their keys."""
     argv = [sys.executable, "-m", "emulator", "--port", "0", *options.argv()]
@@ -231,14 +244,10 @@ def _healthy(port: int) -> bool:
 
 def _catch_up(emulator_url: str, services: Services) -> None:
     """Time never runs backwards: a new emulator begins where the ledger's time has come to."""
-    connection = HTTPConnection(emulator_url.removeprefix("http://"), timeout=60)
-    connection.request("GET", "/_emulator/clock")
-    emulated = json.load(connection.getresponse())["now"]
-    ahead = (services.clock.now() - datetime.fromisoformat(emulated)).total_seconds()
+    emulated = datetime.fromisoformat(ask(emulator_url, "/_emulator/clock")["now"])
+    ahead = (services.clock.now() - emulated).total_seconds()
     if ahead > 0:
-        connection.request("POST", "/_emulator/advance", json.dumps({"seconds": ahead}))
-        connection.getresponse().read()
-    connection.close()
+        ask(emulator_url, "/_emulator/advance", {"seconds": ahead})
 
 
 def _celery(command: str) -> list[str]:
@@ -247,12 +256,16 @@ def _celery(command: str) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Exit codes: 0 ended by Ctrl-C, 1 failed, 2 usage, 128 + n ended by signal n."""
-    if arguments != ["up"]:
-        print("usage: python -m workers.local up", file=sys.stderr)
-        return 2
     try:
-        with ending_on_signals():
-            up()
+        match arguments:
+            case ["up"]:
+                with ending_on_signals():
+                    up()
+            case ["accounts", url]:
+                add_accounts(url)
+            case _:
+                print("usage: python -m workers.local up | accounts URL", file=sys.stderr)
+                return 2
     except OrderdrainError as error:
         print(error, file=sys.stderr)
         return 1

@@ -31,6 +31,7 @@ from orderdrain.errors import (
     Throttled,
 )
 from orderdrain.quota import QuotaRule
+from orderdrain.telemetry import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from orderdrain.clock import Clock
     from orderdrain.errors import OrderdrainError
     from orderdrain.quota import BoundQuota
+
+log = logger(__name__)
 
 Said = TypeVar("Said")
 
@@ -251,6 +254,9 @@ class MwsReports:
                     remaining=_number(response.headers.get("x-mws-quota-remaining")),
                     resets_at=_resets_at(response),
                 )
+                # Amazon's support asks for the request id and time of a call, for 30 days back (MWS documentation).
+                request_id = response.headers.get("x-mws-request-id")
+                log.info("Amazon answered", operation=operation, status=response.status, request_id=request_id)
                 yield response
         except NoAnswer as error:
             raise ServiceFault(

@@ -462,6 +462,22 @@ def test_the_harness_is_asked_before_an_acknowledgement_is_applied():
     assert questions == [{"account": "acme", "seller_id": acme["seller_id"], "report_ids": [report_id]}]
 
 
+def test_with_a_control_token_only_its_bearer_drives_the_emulator():
+    """Beyond loopback everybody could sell and acknowledge; the time alone is told to all."""
+    with Emulator.start(control_token="sesame", backlog=1) as emulator:
+        assert emulator.post("/_emulator/advance", {"seconds": 1})["emulator"] == "orderdrain"
+        connection = http.client.HTTPConnection(urlsplit(emulator.url).netloc, timeout=20)
+        statuses = []
+        for path in ("/_emulator/truth", "/_emulator/", "/_emulator/clock"):
+            connection.request("GET", path, headers={"Authorization": "Bearer other"})
+            response = connection.getresponse()
+            response.read()
+            statuses.append(response.status)
+        connection.close()
+        assert statuses == [401, 401, 200]
+        assert emulator.stop() == 0
+
+
 def test_an_idle_connection_does_not_keep_others_waiting(emulator):
     """Clients keep connections open; one thread must not serve one connection at a time."""
     address = urlsplit(emulator.url)
