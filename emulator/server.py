@@ -147,12 +147,12 @@ class _Handler(BaseHTTPRequestHandler):
             if self.command == "GET":
                 answer = self.server.control.get(path, query)
             else:
-                answer = self.server.control.post(path, json.loads(body or b"{}"))
+                answer = self.server.control.post(path, _json_object(body))
         except NoSuchPath:
             self._send_json(404, {"error": f"no control path {path!r}; GET /_emulator/ lists them"})
         except KeyError as missing:
             self._send_json(400, {"error": f"missing or unknown: {missing}"})
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError) as error:
             self._send_json(400, {"error": str(error)})
         else:
             self._send_json(200, answer)
@@ -164,3 +164,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_json(self, status: int, answer: Any) -> None:
         self._send(status, {"Content-Type": "application/json"}, json.dumps(answer).encode() + b"\n")
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    value = json.loads(body or b"{}")
+    if not isinstance(value, dict):
+        raise TypeError("the body must be a JSON object")
+    return value

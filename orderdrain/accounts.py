@@ -249,6 +249,10 @@ class Accounts:
             )
         ]
 
+    def wait_to_schedule(self, account: str, until: datetime) -> None:
+        """Its report schedules could not be compared: again at `until`."""
+        self._database.query("UPDATE accounts SET next_schedule_at = %s WHERE account = %s", (until, account))
+
     # ------------------------------------------------------------------------------------------------- the turn
 
     def take_listing(self, connection: Connection, owner: str, *, full: bool, since: datetime | None) -> Turn | None:

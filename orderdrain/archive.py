@@ -319,7 +319,7 @@ class _S3Writer(Writer):
 
     def _put(self, block: bytes) -> None:
         self._pending += block
-        while len(self._pending) >= 10**9:
+        while len(self._pending) >= _PART_BYTES:
             self._send_part(_PART_BYTES)
 
     def _finish(self) -> None:

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 a dependency is unreachable, 4 not foun
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +28,12 @@ _account = click.option("--account", metavar="A", help="Only this account.")
 
 def _services() -> Services:
     from orderdrain.services import Services
+    from orderdrain.telemetry import configure_logs
 
-    return Services.from_settings(load())
+    settings = load()
+    # A command says its own sentence: of the rest a person at a terminal wants only what is wrong.
+    configure_logs(replace(settings, log_format="text", log_level="error"))
+    return Services.from_settings(settings)
 
 
 @click.group(cls=Commands, context_settings=_CONTEXT)
@@ -67,7 +72,7 @@ def status(as_json: bool) -> None:
     quarantined = sum(row["quarantined"] for row in rows)
     paused = sum(row["condition"] == "paused" for row in rows)
     if not as_json:
-        click.echo(
+        (click.echo if sys.stdout.isatty() else say)(
             f"{len(rows)} accounts, {paused} paused. {waiting:,} reports waiting, {quarantined:,} quarantined."
             f"   as of {s.clock.now():%Y-%m-%d %H:%M:%SZ}"
         )

@@ -29,7 +29,14 @@ from orderdrain.policy import DOWNLOADS_AN_ATTEMPT, RESTARTS_A_LISTING, next_loo
 from orderdrain.redis_client import remember_word, remembered_word
 from orderdrain.reports import ReportKey, State
 from orderdrain.schedules import compare
-from orderdrain.steps import acknowledging_turn, leased, leased_request, listing_turn, request_id_of
+from orderdrain.steps import (
+    acknowledging_turn,
+    comparing_schedules,
+    leased,
+    leased_request,
+    listing_turn,
+    request_id_of,
+)
 from orderdrain.telemetry import logger
 
 if TYPE_CHECKING:
@@ -232,14 +239,14 @@ def schedule(s: Services, account: str, *, apply: bool = True) -> str:
     said = []
     for connection in s.accounts.connections(account):
         api, declared = s.amazon(connection), connection.account
-        changes = compare(declared.report_types, api.list_schedules())
-        for change in changes:
-            if change.blocked or not (apply and declared.manage_schedules):
-                said.append(f"differs: {change}")
-                continue
-            request_id = api.set_schedule(change.report_type, change.declared)
-            log.info("report schedule changed", account=account, change=str(change), request_id=request_id)
-            said.append(f"changed: {change}")
+        with comparing_schedules(s, connection):
+            for change in compare(declared.report_types, api.list_schedules()):
+                if change.blocked or not (apply and declared.manage_schedules):
+                    said.append(f"differs: {change}")
+                    continue
+                request_id = api.set_schedule(change.report_type, change.declared)
+                log.info("report schedule changed", account=account, change=str(change), request_id=request_id)
+                said.append(f"changed: {change}")
     return f"schedules of {account}: " + ("; ".join(said) or "as declared")
 
 

@@ -26,7 +26,7 @@ from orderdrain.errors import (
     Snooze,
     Throttled,
 )
-from orderdrain.policy import DEPENDENCY_WAIT, MAX_ATTEMPTS, backoff
+from orderdrain.policy import DEPENDENCY_WAIT, LAST_BACKOFF, MAX_ATTEMPTS, backoff
 from orderdrain.reports import STEP_FROM, ReportKey, State
 from orderdrain.telemetry import logger
 
@@ -118,6 +118,23 @@ def acknowledging_turn(s: Services, account: str, api: str) -> Iterator[Turn]:
             s.accounts.release(turn)
             raise
         s.accounts.release(turn)
+
+
+@contextmanager
+def comparing_schedules(s: Services, connection: Connection) -> Iterator[None]:
+    """The daily comparison of one connection's report schedules. What it could not do today it tries again soon."""
+    account = connection.account.account
+    s.clock.refresh()
+    try:
+        yield
+    except OperatorNeeded as error:
+        error.reason = pause(s, connection, error)
+        raise
+    except (Snooze, RetryLater, GiveUp) as error:
+        until = error.until if isinstance(error, Snooze) else s.clock.now() + LAST_BACKOFF
+        s.accounts.wait_to_schedule(account, until)
+        error.reason = f"account {account}: report schedules not compared: {error.reason}; next try {_clock(until)}"
+        raise
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orderdrain.db import migrate
-from orderdrain.errors import OrderdrainError
+from orderdrain.errors import DependencyDown, OrderdrainError
 from orderdrain.services import Services
 from orderdrain.settings import load
 from workers.config import STEPS
@@ -195,9 +195,12 @@ def add_accounts(emulator_url: str) -> None:
     from workers.demo import add_emulator_accounts
 
     services = Services.from_settings(load())
+    try:
+        told = {"mws": emulator_url, "accounts": ask(emulator_url, "/_emulator/accounts")}
+        speed = ask(emulator_url, "/_emulator/clock")["speed"]
+    except OSError as error:
+        raise DependencyDown(f"no emulator answers at {emulator_url}: {error}") from error
     _catch_up(emulator_url, services)
-    told = {"mws": emulator_url, "accounts": ask(emulator_url, "/_emulator/accounts")}
-    speed = ask(emulator_url, "/_emulator/clock")["speed"]
     print(f"added {', '.join(add_emulator_accounts(services, told, speed=speed))}")
 
 

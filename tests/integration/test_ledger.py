@@ -238,7 +238,7 @@ def test_rows_are_rolled_back_with_a_lost_lease(books):
         cursor.execute("INSERT INTO layouts (family, columns) VALUES ('new_orders', '{sku}')")
         counted_as_parsed(books, cursor, old)
 
-    assert books.db.query("SELECT FROM layouts") == []
+    assert books.db.query("SELECT layout FROM layouts") == []
 
 
 def test_a_lease_that_ran_out_is_still_good_while_nobody_took_it(books):

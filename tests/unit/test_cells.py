@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from orderdrain.families import SQL_TYPES
 from orderdrain.marketplaces import Style, style_of
 from orderdrain.parsers.cells import MAX_CODE, READERS, Unreadable, read_cell
@@ -35,7 +36,17 @@ def test_a_dash_says_unknown_where_a_value_is_meant(kind, cell):
 
 def test_text_is_kept_as_sent():
     """Quotes, formulas, emoji, decomposed accents, line ends of Unicode: only padding blanks are taken off."""
-    for said in ('5\' 6" pole', "=1+1", "👩‍👩‍👧 mug", "Cafe\u0301", "a\ufeffb", "a\u0085b\u2028c\vd\fe", "\\N", "\\.", "--"):
+    for said in (
+        "5' 6\" pole",
+        "=1+1",
+        "👩‍👩‍👧 mug",
+        "Cafe\u0301",
+        "a\ufeffb",
+        "a\u0085b\u2028c\vd\fe",
+        "\\N",
+        "\\.",
+        "--",
+    ):
         assert read_cell(f" {said}  ", "text", US) == said
 
 
@@ -46,14 +57,28 @@ def test_a_nul_is_refused_in_every_type(kind):
         read_cell("a\0b", kind, US)
 
 
-@pytest.mark.parametrize("cell", ["701-0010001-0896632", "01010015493782", "AMZ-ORDER-1", "ITEM-A", "S01-1234567-1234567"])
+@pytest.mark.parametrize(
+    "cell", ["701-0010001-0896632", "01010015493782", "AMZ-ORDER-1", "ITEM-A", "S01-1234567-1234567"]
+)
 def test_ids_are_text_with_their_leading_zeros(cell):
     """An id is a name, not a number."""
     assert read_cell(cell, "id", US) == cell
 
 
 @pytest.mark.parametrize(
-    "cell", ["5.80293E+13", "5,80293E+13", "1.06271e14", "1E14", "58029300000000.0", "#########", "a b", "a\x01b", "１２３", "x" * 65]
+    "cell",
+    [
+        "5.80293E+13",
+        "5,80293E+13",
+        "1.06271e14",
+        "1E14",
+        "58029300000000.0",
+        "#########",
+        "a b",
+        "a\x01b",
+        "１２３",
+        "x" * 65,
+    ],
 )
 def test_a_damaged_id_is_refused(cell):
     """A spreadsheet took its digits: two orders may share what is left of them."""
@@ -74,7 +99,9 @@ def test_whole_numbers(cell, value):
     assert read_cell(cell, "integer", US) == value
 
 
-@pytest.mark.parametrize("cell", ["two", "1.5", "2.0", "1,000", "１２", "1e3", "99999999999", "9" * 10_000, "NaN", "0x10", "1_0"])
+@pytest.mark.parametrize(
+    "cell", ["two", "1.5", "2.0", "1,000", "１２", "1e3", "99999999999", "9" * 10_000, "NaN", "0x10", "1_0"]
+)
 def test_what_is_no_whole_number_is_refused(cell):
     """int() would take some of these, and raise beyond 4,300 digits."""
     with pytest.raises(Unreadable):

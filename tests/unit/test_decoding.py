@@ -9,6 +9,7 @@ import tracemalloc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from orderdrain.errors import NotAReport
 from orderdrain.parsers import decoding
 from orderdrain.parsers.decoding import blocks, decide, text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from orderdrain.families import EXTRA, NEW_ORDERS, REPORT_TYPES, SQL_TYPES, family_of
 from orderdrain.marketplaces import MARKETPLACES, style_of
 

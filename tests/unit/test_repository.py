@@ -73,16 +73,6 @@ def test_ci_is_a_script_that_stops_at_the_first_failure():
     assert "set -euo pipefail" in script.read_text()
 
 
-def test_a_file_is_short_enough_to_be_read():
-    """Over 500 lines a module hides more than it shows; tests and data may be longer."""
-    sources = {
-        name: text.count("\n")
-        for name, text in _texts().items()
-        if name.endswith(".py") and not name.startswith("tests/")
-    }
-    assert {name: lines for name, lines in sources.items() if lines > 500} == {}
-
-
 def test_every_target_of_make_tells_what_it_does():
     """`make` alone is the first command that many type."""
     makefile = (CHECKOUT / "Makefile").read_text()
