@@ -6,13 +6,13 @@ would have happened; the same seed gives the same life, whenever and however oft
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING
 
 from emulator.orders import Order, make_order_id
 from emulator.reports import NEW_ORDERS, Report, make_columns, make_content_type
+from emulator.requests import Request, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,44 +27,6 @@ MAKING = timedelta(seconds=13)
 
 _BACKLOG_INTERVAL = timedelta(minutes=15)
 _BACKLOG_SPAN = timedelta(days=50)
-
-
-@dataclass
-class Request:
-    """A report that was asked for, by a person or by a schedule. `done_at` None: it never ends."""
-
-    request_id: str
-    report_type: str
-    start: datetime
-    end: datetime
-    submitted_at: datetime
-    started_at: datetime
-    done_at: datetime | None
-    columns: tuple[str, ...] = ()
-    countries: frozenset[str] | None = None
-    scheduled: bool = False
-    cancelled: bool = False
-    report_id: str | None = None
-
-    def status(self, now: datetime) -> str:
-        """Amazon's word for where it stands."""
-        if self.cancelled:
-            return "_CANCELLED_"
-        if now < self.started_at:
-            return "_SUBMITTED_"
-        if self.done_at is None or now < self.done_at:
-            return "_IN_PROGRESS_"
-        return "_DONE_" if self.report_id else "_DONE_NO_DATA_"
-
-
-@dataclass
-class Schedule:
-    """A report to be made every `period`; `due` is when the next one is."""
-
-    report_type: str
-    name: str
-    period: timedelta
-    due: datetime
 
 
 class Account:

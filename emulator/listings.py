@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from emulator.account import Account, Request, Schedule
+    from emulator.account import Account
     from emulator.answers import Element
     from emulator.call import Call
     from emulator.reports import Report
+    from emulator.requests import Request, Schedule
 
 
 @dataclass(frozen=True)

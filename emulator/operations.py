@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from emulator.account import Schedule
 from emulator.call import Outcome
 from emulator.listings import (
     Place,
@@ -22,6 +21,7 @@ from emulator.listings import (
 )
 from emulator.parameters import Refusal
 from emulator.report_types import ONE_OF, REPORT_TYPES, SCHEDULES
+from emulator.requests import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ import io
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orderdrain.errors import NotAReport
@@ -154,6 +154,7 @@ def test_a_gzip_bomb_is_stopped_while_it_inflates(monkeypatch: pytest.MonkeyPatc
     assert peak < 8 << 20
 
 
+@settings(deadline=None)
 @given(st.text(), st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]), st.booleans())
 def test_text_survives_its_encoding(said: str, encoding: str, zipped: bool):
     """Nothing is replaced, normalised or left out: what was sent is what is stored."""
@@ -164,6 +165,7 @@ def test_text_survives_its_encoding(said: str, encoding: str, zipped: bool):
     assert decoded(gzip.compress(body) if zipped else body)[1] == said
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400), st.sampled_from([None, "text/plain; charset=Shift_JIS", "x; charset="]))
 def test_any_bytes_are_decoded_or_refused(body: bytes, content_type: str | None):
     """No crash, and never a replaced character that the body did not hold."""

@@ -7,7 +7,7 @@ import json
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orderdrain.errors import GiveUp, NotAReport
@@ -406,6 +406,7 @@ good = st.integers(1, 30).map(row)
 lines = st.lists(good | st.lists(cells, min_size=10, max_size=14).map("\t".join) | cells | good.map(lambda r: r + "\t"))
 
 
+@settings(deadline=None)
 @given(lines, st.sampled_from(["\n", "\r\n"]))
 def test_every_line_is_a_line_or_rejected_or_joined(body: list[str], end: str):
     """Nothing gets lost without a word, and each value is one that its file holds."""
@@ -420,6 +421,7 @@ def test_every_line_is_a_line_or_rejected_or_joined(body: list[str], end: str):
     assert all(line["order_id"] in body[line["number"] - 2] for line in told)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.booleans())
 def test_any_bytes_end_as_rows_or_as_no_report(body: bytes, headed: bool):
     """No crash and no hang, whatever comes."""
