@@ -74,7 +74,8 @@ class Services:
                 account.marketplaces,
                 http=http,
                 clock=clock,
-                quota=quota.bound_to(f"{account.account}:{connection.api}", QUOTAS),
+                # Amazon counts by seller and developer (MWS documentation): two accounts may share what one has.
+                quota=quota.bound_to(f"{connection.application}:{account.seller_id}", QUOTAS),
             )
 
         lease_seconds = settings.lease_seconds

@@ -174,10 +174,7 @@ def held(lock: Lock, otherwise: str) -> Iterator[Lock]:
     try:
         yield lock
     finally:
-        try:
-            lock.release()
-        except DependencyDown as error:
-            log.warning("lock not released", reason=str(error))
+        lock.release()
 
 
 @contextmanager

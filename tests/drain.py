@@ -158,19 +158,30 @@ class Drain:
     def verdict(self):
         return judge(self.emulator.url, self.database_url)
 
-    def assert_judged(self, *, quarantined=0, refused=0):
+    def assert_judged(self, *, quarantined=0, refused=0, given=0):
         """Everything that was told is in Postgres, once and as told, and Amazon knows it; and nobody heard of a buyer.
 
         `quarantined`: so many reports were set aside, and Amazon was not told of them. `refused`: so many calls were
-        over a quota that nobody could know.
+        over a quota that nobody could know. `given`: so many lines stood in bytes that the test gave, and were never
+        sold.
         """
         verdict = self.verdict()
-        assert (verdict.lost, verdict.doubled, verdict.wrong) == (0, 0, 0), verdict
+        assert (verdict.lost, verdict.doubled, verdict.wrong) == (0, given, 0), verdict
         assert (verdict.unfinished, verdict.over_quota) == (quarantined, refused), verdict
         assert self.states().get("quarantined", 0) == quarantined
         assert verdict.lines > 0, "nothing was told: nothing was shown"
+        self.assert_never_acknowledged_within_a_listing()
         self.assert_no_buyer_was_told()
         assert not [sentence for *_, sentence in self.said if "a bug" in sentence]
+
+    def assert_never_acknowledged_within_a_listing(self):
+        """By Amazon's record: from a first page to its last nothing was acknowledged, since the filter moves."""
+        under_way = dict.fromkeys((account["account"] for account in self.emulator.accounts), False)
+        for call in self.calls():
+            if call["operation"] in {"GetReportList", "GetReportListByNextToken"}:
+                waits = call["code"] in {"RequestThrottled", "QuotaExceeded"} and under_way[call["account"]]
+                under_way[call["account"]] = call["next_token"] or waits
+            assert not (call["operation"] == "UpdateReportAcknowledgements" and under_way[call["account"]]), call
 
     def assert_no_buyer_was_told(self):
         """No name, address, phone or mail of a buyer is in a log line, a message, a sentence or the ledger."""

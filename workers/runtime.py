@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps, signals
 from kombu.exceptions import OperationalError
 
+from orderdrain.errors import DependencyDown
 from orderdrain.services import Services
 from orderdrain.telemetry import bind, configure_logs, logger, unbind
 from workers.celery import app, settings
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 log = logger(__name__)
+
+#: Far above the longest download: a task is ended after ten minutes.
+STALE_WRITES = timedelta(hours=6)
 
 _built: tuple[int, Services] | None = None
 
@@ -80,6 +85,18 @@ def _tell_ready(**_: Any) -> None:
     if number is not None:
         os.write(int(number), b"ready\n")
         os.close(int(number))
+
+
+@signals.worker_ready.connect
+def _clear_the_archive(**_: Any) -> None:
+    """A worker that died in the middle of a download left half a file, unseen: who starts after it clears it away."""
+    try:
+        removed = services().archive.sweep(STALE_WRITES)
+    except DependencyDown as error:
+        log.warning("archive not cleared", reason=str(error))
+        return
+    if removed:
+        log.info("half-written files cleared from the archive", files=removed)
 
 
 class Alive(bootsteps.StartStopStep):
