@@ -125,6 +125,6 @@ def _ticks(speed: float) -> dict[str, dict[str, Any]]:
     ticks = {}
     for name, entry in beat_schedule.SCHEDULE.items():
         every = max(entry["schedule"] / speed, min(1.0, entry["schedule"]))
-        expires = max(1, round(entry["options"]["expires"] * every / entry["schedule"]))
+        expires = entry["options"]["expires"] * every / entry["schedule"]
         ticks[name] = {**entry, "schedule": every, "options": {"expires": expires}}
     return ticks

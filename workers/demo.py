@@ -48,7 +48,7 @@ def add_emulator_accounts(services: Services, emulator: dict[str, Any], *, speed
             "manage_schedules": True,
             "list_every_minutes": 5,
         }
-        declare(services, told["account"], keys, auth_token=told.get("auth_token"))
+        declare(services, told["account"], keys, auth_token=told.get("mws_auth_token"))
     return [told["account"] for told in emulator["accounts"]]
 
 

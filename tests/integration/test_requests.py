@@ -49,9 +49,10 @@ def submitted(books, request_key, status="SUBMITTED", amazon_id="900"):
     books.requests.submitted(lease(books, request_key), at_amazon(books, status, amazon_id), books.now())
 
 
-def seen(books, info, due_at=None):
+def seen(books, info):
+    due_at = books.now()
     with books.db.transaction() as cursor:
-        books.requests.seen(cursor, ACME, API, info, due_at or books.now())
+        books.requests.seen(cursor, ACME, API, info, due_at)
 
 
 def ask_again(books):

@@ -1,0 +1,175 @@
+"""Requested reports: each wish is asked for once, followed to its end, and waiting holds nobody up."""
+
+from __future__ import annotations
+
+import urllib.request
+from datetime import timedelta
+
+import pytest
+
+from orderdrain.amazon.signature import signed_form
+from tests.building import ORDERS
+
+
+def enter(drain, *, hours=24):
+    """A wish for the orders of the last hours; returns its key."""
+    now = drain.s.clock.now().replace(microsecond=0)
+    return drain.s.requests.enter(
+        "acme", "mws", ORDERS, start=now - timedelta(hours=hours), end=now - timedelta(minutes=1), options={}
+    )
+
+
+def wish(drain, key):
+    (row,) = drain.s.db.query("SELECT * FROM report_requests WHERE request_key = %s", (key,))
+    return row
+
+
+def sell_to_be_told_by_request_only(drain):
+    """An order of acme's that no schedule tells before the request does."""
+    drain.amazon("orders", account="acme", count=3)
+    drain.advance(minutes=2)
+
+
+def cancel(drain, amazon_request_id):
+    """Somebody cancels the request in Seller Central."""
+    connection = drain.s.accounts.connection("acme", "mws")
+    parameters = {
+        "Action": "CancelReportRequests",
+        "Version": "2009-01-01",
+        "SellerId": connection.account.seller_id,
+        "AWSAccessKeyId": connection.access_key,
+        "SignatureMethod": "HmacSHA256",
+        "SignatureVersion": "2",
+        "Timestamp": f"{drain.s.clock.now():%Y-%m-%dT%H:%M:%SZ}",
+        "ReportRequestIdList.Id.1": amazon_request_id,
+    }
+    host = connection.endpoint.removeprefix("http://")
+    form = signed_form(connection.secret_key, method="POST", host=host, path="/", parameters=parameters)
+    request = urllib.request.Request(connection.endpoint + "/", form.encode(), {"User-Agent": "a person"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status == 200
+
+
+def test_a_request_that_is_done_is_entered_and_drained_like_any_report(drain):
+    """A report asked for goes the way of all reports, found by its request and not by a listing."""
+    sell_to_be_told_by_request_only(drain)
+    key = enter(drain)
+
+    drain.run()
+
+    asked = wish(drain, key)
+    assert asked.status == "done"
+    assert drain.row(asked.report_id).state == "acknowledged"
+    assert drain.row(asked.report_id).report_request_id == asked.amazon_request_id
+    assert len(drain.calls("RequestReport")) == 1
+    drain.assert_judged()
+
+
+def test_no_data_is_an_end_of_its_own_and_no_failure(drain):
+    """Nothing was sold in that window: that is an answer, not an error to be tried again."""
+    drain.amazon("reports", account="bravo")
+    key = enter(drain)
+
+    drain.run()
+
+    asked = wish(drain, key)
+    assert (asked.status, asked.report_id, asked.reason) == ("no_data", None, None)
+    assert asked.ended_at is not None
+    assert drain.states("acme") == {}
+    drain.assert_judged()
+
+
+def test_a_request_that_somebody_cancelled_has_ended(drain):
+    """It was cancelled for a reason: asking again by ourselves would undo what a person did."""
+    drain.amazon("reports", account="bravo")
+    key = enter(drain)
+    drain.run(until=lambda: wish(drain, key).amazon_request_id)
+    cancel(drain, wish(drain, key).amazon_request_id)
+
+    drain.run()
+
+    assert wish(drain, key).status == "cancelled"
+    assert len(drain.calls("RequestReport")) == 1
+    drain.assert_judged()
+
+
+def test_a_slow_request_is_asked_for_once_and_keeps_nobody_waiting(drain):
+    """Users saw reports take ten hours. Meanwhile it must cost no attempt, no second request, and no other its turn."""
+    drain.fault("RequestReport", "stuck_request")
+    for account in ("bravo", "cedar"):
+        drain.amazon("reports", account=account, count=2)
+    key = enter(drain)
+
+    drain.run(until=lambda: drain.states() == {"acknowledged": 4})
+
+    took = drain.s.clock.now() - wish(drain, key).asked_at
+    assert took < timedelta(minutes=10), "the others were drained at once"
+    drain.pass_time(hours=8)
+    asked = wish(drain, key)
+    assert (asked.status, asked.attempts, asked.stuck_at) == ("in_progress", 0, None)
+    assert len(drain.calls("RequestReport")) == 1
+    drain.assert_judged()
+
+
+def test_a_request_that_is_stuck_for_a_day_is_told_and_asked_for_once_more(drain):
+    """Amazon loses requests: a day later a person hears of it, and one more is made, never a third."""
+    sell_to_be_told_by_request_only(drain)
+    drain.fault("RequestReport", "stuck_request")
+    key = enter(drain)
+
+    drain.pass_time(hours=23)
+    assert len(drain.calls("RequestReport")) == 1
+    drain.pass_time(hours=30)
+
+    assert len(drain.calls("RequestReport")) == 2
+    stuck, again = wish(drain, key), wish(drain, f"{key}-again")
+    assert (stuck.asked_again_as, stuck.status) == (again.request_key, "in_progress")
+    assert (again.status, drain.row(again.report_id).state) == ("done", "acknowledged")
+    assert [log["request_key"] for log in drain.logs if "stuck" in log["event"]] == [key]
+    drain.assert_judged()
+
+
+def test_a_second_wish_that_is_stuck_too_is_followed_and_not_asked_for_again(drain):
+    """What Amazon cannot make twice it will not make a third time: an endless loop of requests would use up the quota."""
+    drain.amazon("reports", account="bravo")
+    drain.fault("RequestReport", "stuck_request", count=9)
+    enter(drain)
+
+    drain.pass_time(hours=80)
+
+    assert len(drain.calls("RequestReport")) == 2
+    drain.assert_judged()
+
+
+def test_killed_while_it_waits_and_redis_flushed_the_same_request_goes_on(drain):
+    """The wish is a row in Postgres: what a killed worker and an empty Redis forget was never needed."""
+    drain.fault("RequestReport", "stuck_request")
+    drain.amazon("reports", account="bravo", count=2)
+    key = enter(drain)
+    drain.pass_time(hours=3)
+    before = wish(drain, key)
+
+    drain.restart(flush=True)
+    drain.pass_time(hours=5)
+
+    after = wish(drain, key)
+    assert (after.amazon_request_id, after.status) == (before.amazon_request_id, "in_progress")
+    assert len(drain.calls("RequestReport")) == 1
+    drain.assert_judged()
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_lost_answer_to_a_request_does_not_make_two_of_it(drain, restarted):
+    """Amazon had made the request, we never heard: asking again without looking would make a second report."""
+    sell_to_be_told_by_request_only(drain)
+    drain.fault("RequestReport", "late_answer")
+    key = enter(drain)
+    drain.run(until=lambda: drain.calls("RequestReport"))
+    if restarted:
+        drain.restart(flush=True)
+
+    drain.run()
+
+    assert wish(drain, key).status == "done"
+    assert len(drain.calls("RequestReport")) == 1
+    drain.assert_judged()
