@@ -34,18 +34,20 @@ if TYPE_CHECKING:
 
     from orderdrain.services import Services
 
-_APPLICATION_KEYS = {"access_key", "secret_key_file", "secret_key_env"}
+_APPLICATION_KEYS = {"access_key": str, "secret_key_file": str, "secret_key_env": str}
 _ACCOUNT_KEYS = {
-    "application",
-    "seller_id",
-    "endpoint",
-    "marketplaces",
-    "manage_schedules",
-    "list_every_minutes",
-    "report_types",
-    "auth_token_file",
-    "auth_token_env",
+    "application": str,
+    "seller_id": str,
+    "endpoint": str,
+    "marketplaces": list,
+    "manage_schedules": bool,
+    "list_every_minutes": int,
+    "report_types": dict,
+    "auth_token_file": str,
+    "auth_token_env": str,
 }
+#: What TOML calls them.
+_KINDS = {str: "a string", list: "an array", bool: "true or false", int: "a whole number", dict: "a table"}
 
 
 def declare_file(s: Services, path: Path) -> list[str]:
@@ -54,12 +56,12 @@ def declare_file(s: Services, path: Path) -> list[str]:
         told = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path}: {error}") from None
-    applications, accounts = told.pop("applications", {}), told.pop("accounts", {})
-    _only_known(told, set(), str(path))
-    secrets = {name: _secret(keys, "secret_key", f"application {name}") for name, keys in applications.items()}
+    _only_known(told, {"applications": dict, "accounts": dict}, str(path))
+    applications, accounts = told.get("applications", {}), told.get("accounts", {})
     for name, keys in applications.items():
         _only_known(keys, _APPLICATION_KEYS, f"application {name}")
         _required(keys, "access_key", f"application {name}")
+    secrets = {name: _secret(keys, "secret_key", f"application {name}") for name, keys in applications.items()}
     for name, keys in accounts.items():
         _only_known(keys, _ACCOUNT_KEYS, f"account {name}")
         _check(name, keys)
@@ -124,8 +126,12 @@ def _required(keys: Mapping[str, Any], key: str, whose: str) -> None:
         raise UsageError(f"{whose}: {key} is missing")
 
 
-def _only_known(keys: Mapping[str, Any], known: set[str], whose: str) -> None:
-    if unknown := sorted(set(keys) - known):
-        raise UsageError(
-            f"{whose}: {unknown[0]} is no key known here. Known: {', '.join(sorted(known)) or 'none more'}"
-        )
+def _only_known(keys: Mapping[str, Any], known: Mapping[str, type], whose: str) -> None:
+    if not isinstance(keys, dict):
+        raise UsageError(f"{whose} must be a table of {', '.join(sorted(known))}")
+    for key, value in keys.items():
+        if key not in known:
+            raise UsageError(f"{whose}: {key} is no key known here. Known: {', '.join(sorted(known))}")
+        # bool is an int to Python, and no number to a person.
+        if type(value) is not known[key]:
+            raise UsageError(f"{whose}: {key} must be {_KINDS[known[key]]}")

@@ -241,14 +241,29 @@ class Ledger:
     # -------------------------------------------------------------------------------------- acknowledging, many at once
 
     def begin_acknowledging(self, turn: Turn, *, skip: Sequence[str] = ()) -> list[str]:
-        """Up to 100 ids whose rows are committed and whose listing has ended, oldest first, their attempt counted."""
+        """Up to 100 ids whose rows are committed and whose listing has ended, oldest first, their attempt counted.
+
+        Those that failed most often come first and among themselves, and in ever smaller batches: an id that Amazon
+        refuses is alone before its attempts are used up, also where quota allows one call a turn.
+        """
         rows = self._database.query(
-            "UPDATE reports SET attempts = attempts + 1, sent_at = NULL WHERE (account, api, report_id) IN ("
-            "  SELECT r.account, r.api, r.report_id FROM reports r JOIN connections c USING (account, api)"
-            "  WHERE r.account = %s AND r.api = %s AND r.state = 'parsed' AND r.next_attempt_at <= app_now()"
-            "  AND r.listing <= c.listed AND c.turn_fence = %s AND NOT r.report_id = ANY(%s)"
-            "  ORDER BY r.available_at, r.report_id LIMIT %s) RETURNING report_id",
-            (turn.account, turn.api, turn.fence, list(skip), ACKNOWLEDGE_AT_ONCE),
+            "WITH due AS ("
+            "  SELECT r.report_id, r.available_at, r.attempts, max(r.attempts) OVER () AS most"
+            "  FROM reports r JOIN connections c USING (account, api)"
+            "  WHERE r.account = %(account)s AND r.api = %(api)s AND r.state = 'parsed'"
+            "  AND r.next_attempt_at <= app_now() AND r.listing <= c.listed AND c.turn_fence = %(fence)s"
+            "  AND NOT r.report_id = ANY(%(skip)s))"
+            " UPDATE reports SET attempts = attempts + 1, sent_at = NULL"
+            " WHERE account = %(account)s AND api = %(api)s AND report_id IN ("
+            "  SELECT report_id FROM due WHERE attempts = most ORDER BY available_at, report_id"
+            "  LIMIT greatest(1, %(at_once)s >> (SELECT max(greatest(most - 1, 0)) FROM due))) RETURNING report_id",
+            {
+                "account": turn.account,
+                "api": turn.api,
+                "fence": turn.fence,
+                "skip": list(skip),
+                "at_once": ACKNOWLEDGE_AT_ONCE,
+            },
         )
         return sorted(row.report_id for row in rows)
 

@@ -23,6 +23,7 @@ from orderdrain.errors import (
     NextTokenLost,
     OrderdrainError,
     RetryLater,
+    Throttled,
 )
 from orderdrain.parsers import open_report
 from orderdrain.policy import DOWNLOADS_AN_ATTEMPT, RESTARTS_A_LISTING, next_look
@@ -130,6 +131,7 @@ def _download(s: Services, api: ReportsApi, lease: Lease) -> tuple[Stored, str |
     """A wrong or cut body is thrown away before anybody read it, and fetched again, three times in all."""
     report = lease.report
     archive_key = key_for(report.key.account, report.key.api, report.key.report_id, lease.fence, report.available_at)
+    bad: BadBody | None = None
     for last in (False,) * (DOWNLOADS_AN_ATTEMPT - 1) + (True,):
         try:
             with s.archive.writer(archive_key) as writer:
@@ -138,7 +140,14 @@ def _download(s: Services, api: ReportsApi, lease: Lease) -> tuple[Stored, str |
         except BadBody as error:
             if last:
                 raise
+            bad = error
             log.info("body thrown away", reason=str(error))
+        except Throttled:
+            # Out of quota for the next try, the attempt has failed: given back, a body that is always bad would be
+            # fetched for ever, and take every token that the account gets.
+            if bad:
+                raise bad from None
+            raise
     raise AssertionError("the last download returns or raises")
 
 
@@ -193,14 +202,14 @@ def acknowledge(s: Services, account: str) -> str:
 
 def _acknowledge(s: Services, api: ReportsApi, turn: Turn, ids: list[str]) -> int:
     """One call; a refused batch is halved until the bad id stands alone. Returns how many advanced."""
-    told, batches = 0, [ids]
+    told, batches, halved = 0, [ids], False
     while batches:
         batch = batches.pop()
         try:
             answer = api.acknowledge(batch)
         except GiveUp as error:
             if len(batch) > 1:
-                half = len(batch) // 2
+                half, halved = len(batch) // 2, True
                 batches += [batch[half:], batch[:half]]
                 continue
             log.warning("Amazon refuses to acknowledge", report_id=batch[0], account=turn.account, reason=str(error))
@@ -214,7 +223,8 @@ def _acknowledge(s: Services, api: ReportsApi, turn: Turn, ids: list[str]) -> in
             with s.db.transaction() as cursor:
                 check_turn(cursor, turn)
                 for rest in (batch, *batches):
-                    waits = not failed or rest is not batch
+                    # What is left of a halved batch is counted: it comes in a smaller one, where quota ends the halving.
+                    waits = not halved and not (failed and rest is batch)
                     s.ledger.not_acknowledged(
                         cursor, turn, rest, str(error), waits=waits, request_id=request_id_of(error)
                     )

@@ -242,7 +242,8 @@ def _settled(s: Services, lease: Lease, error: BaseException) -> BaseException:
             kept = " Bytes kept." if state is not State.LISTED else ""
             error.reason = f"{key}: quarantined at {step}: {error.reason}.{kept} See: orderdrain show {key.report_id}"
         case Exception():
-            failure = error if isinstance(error, RetryLater) else RetryLater(_unexpected(error))
+            ours = isinstance(error, OrderdrainError)
+            failure = error if isinstance(error, RetryLater) else RetryLater(str(error) if ours else _unexpected(error))
             due_at = s.ledger.fail(lease, failure.reason, request_id=request_id_of(failure))
             then = f"next try {_clock(due_at)}" if due_at else f"quarantined. See: orderdrain show {key.report_id}"
             attempt = f"{step} attempt {lease.report.attempts} of {MAX_ATTEMPTS}"
@@ -272,7 +273,7 @@ def request_id_of(error: OrderdrainError) -> str | None:
 def _unexpected(error: Exception) -> str:
     """A bug's name and place. Its text is left out: a driver's error may quote a buyer's data."""
     frames = extract_tb(error.__traceback__)
-    ours = [f for f in frames if "orderdrain" in f.filename] or frames
+    ours = [f for f in frames if Path(f.filename).is_relative_to(Path(__file__).parent)] or frames
     where = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "nowhere"
     log.error("unexpected error", error=type(error).__name__, frames=[f"{f.filename}:{f.lineno}" for f in frames])
     return f"unexpected {type(error).__name__} at {where} (a bug: please report it)"

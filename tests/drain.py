@@ -25,7 +25,7 @@ from workers.demo import add_emulator_accounts
 from workers.judge import BUYER_COLUMNS, judge
 
 #: Rounds of `run` after which something goes round in circles.
-MOST_ROUNDS = 3_000
+MOST_ROUNDS = 600
 
 
 @contextmanager

@@ -252,7 +252,8 @@ def open_private(path: Path) -> BinaryIO:
 def ending_on_signals() -> Iterator[None]:
     """Within it SIGINT, SIGTERM and SIGHUP raise SystemExit(128 + number), once: more do not disturb the stopping.
 
-    Started by make, it also ends when make is gone: a killed make passes nothing on.
+    The same happens when the terminal is closed, or when make, having started this process, is killed: of neither need
+    a process hear by a signal (the kernel's SIGHUP goes to the session's leader, and make keeps it to itself).
     """
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -263,12 +264,12 @@ def ending_on_signals() -> Iterator[None]:
 
     before = {number: signal.getsignal(number) for number in numbers}
     for number in numbers:
-        # What was ignored from the start (nohup) stays ignored.
         if before[number] != signal.SIG_IGN:
             signal.signal(number, end)
     left = threading.Event()
-    if "MAKELEVEL" in os.environ:
-        threading.Thread(target=_end_with_parent, args=(os.getppid(), left), daemon=True).start()
+    # What was ignored from the start (nohup) stays ignored.
+    terminal = sys.stderr.isatty() and before[signal.SIGHUP] != signal.SIG_IGN
+    threading.Thread(target=_end_when_alone, args=(left, os.getppid(), terminal), daemon=True).start()
     try:
         yield
     finally:
@@ -277,9 +278,13 @@ def ending_on_signals() -> Iterator[None]:
             signal.signal(number, before[number])
 
 
-def _end_with_parent(parent: int, left: threading.Event) -> None:
-    while not left.wait(1.0):
-        if os.getppid() != parent:
+def _end_when_alone(left: threading.Event, parent: int, terminal: bool) -> None:
+    watched = select.poll()
+    if terminal:
+        watched.register(sys.stderr, 0)
+    while not left.wait(0.5):
+        closed = any(event & select.POLLHUP for _, event in watched.poll(0))
+        if closed or ("MAKELEVEL" in os.environ and os.getppid() != parent):
             os.kill(os.getpid(), signal.SIGTERM)
             return
 

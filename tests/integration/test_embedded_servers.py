@@ -40,6 +40,13 @@ with ending_on_signals(), Janitor() as janitor, Processes(janitor, folder) as pr
     signal.pause()
 """
 
+#: As make does: it leaves SIGHUP to those that it started, and waits for them.
+LEADER = """
+import signal, subprocess, sys
+signal.signal(signal.SIGHUP, lambda *_: None)
+sys.exit(subprocess.call(sys.argv[1:]))
+"""
+
 
 @pytest.fixture
 def processes(stack_folder):
@@ -47,8 +54,8 @@ def processes(stack_folder):
         yield running
 
 
-def _start_parent(folder: Path, *arguments: str, **options) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", PARENT, str(folder), *arguments]
+def _start_parent(folder: Path, *arguments: str, under=(), **options) -> subprocess.Popen[bytes]:
+    command = [*under, sys.executable, "-c", PARENT, str(folder), *arguments]
     return subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, **options)
 
 
@@ -118,12 +125,14 @@ def test_nothing_is_left_when_the_parent_is_killed(stack_folder):
     assert _left_of(descendants) == []
 
 
-def test_nothing_is_left_when_the_terminal_is_closed(stack_folder):
-    """The kernel sends SIGHUP to the parent alone: the children are in sessions of their own."""
+@pytest.mark.parametrize("leader", [(), (sys.executable, "-c", LEADER)], ids=["alone", "under make"])
+def test_nothing_is_left_when_the_terminal_is_closed(stack_folder, leader):
+    """The kernel sends SIGHUP to the leader of the session, which is make where a terminal was opened for make alone."""
     terminal, its_end = pty.openpty()
     parent = _start_parent(
         stack_folder,
         "docile",
+        under=leader,
         stdin=its_end,
         stderr=its_end,
         preexec_fn=lambda: (os.setsid(), os.close(os.open(os.ttyname(0), os.O_RDWR))),
@@ -132,7 +141,19 @@ def test_nothing_is_left_when_the_terminal_is_closed(stack_folder):
     assert parent.stdout.readline() == b"ready\n"
     descendants = psutil.Process(parent.pid).children(recursive=True)
     os.close(terminal)
-    assert parent.wait(15) == 128 + signal.SIGHUP
+    assert parent.wait(15) > 128
+    assert _left_of(descendants) == []
+
+
+def test_nothing_is_left_when_make_is_killed(stack_folder):
+    """A killed make passes nothing on to what it started."""
+    parent = _start_parent(
+        stack_folder, "docile", under=(sys.executable, "-c", LEADER), env={**os.environ, "MAKELEVEL": "1"}
+    )
+    assert parent.stdout.readline() == b"ready\n"
+    descendants = psutil.Process(parent.pid).children(recursive=True)
+    parent.kill()
+    parent.wait()
     assert _left_of(descendants) == []
 
 

@@ -10,7 +10,20 @@ from orderdrain import policy
 from orderdrain.accounts import check_turn
 from orderdrain.errors import LeaseLost
 from orderdrain.reports import ReportKey, State
-from tests.building import ACME, API, MADE, OTHER, WORKER, Books, add_account, at_once, download, enter, expire, report_in
+from tests.building import (
+    ACME,
+    API,
+    MADE,
+    OTHER,
+    WORKER,
+    Books,
+    add_account,
+    at_once,
+    download,
+    enter,
+    expire,
+    report_in,
+)
 
 
 @pytest.fixture
@@ -104,19 +117,23 @@ def test_five_thousand_reports_of_one_account_do_not_starve_five_hundred_small_o
     )
     books.db.query(
         "INSERT INTO connections (account, api, application, endpoint)"
-        " SELECT account, 'mws', 'shared', 'http://127.0.0.1:1' FROM accounts WHERE account LIKE 'small-%%'", {}
+        " SELECT account, 'mws', 'shared', 'http://127.0.0.1:1' FROM accounts WHERE account LIKE 'small-%%'",
+        {},
     )
     books.db.query(
         "INSERT INTO reports (account, api, report_id, report_type, available_at, listing)"
         " SELECT 'acme', 'mws', n::text, 't', now(), 0 FROM generate_series(1, 5000) n"
         " UNION ALL SELECT account, 'mws', n::text, 't', now() - interval '1 day', 0"
-        " FROM accounts, generate_series(1, 2) n WHERE account LIKE 'small-%%'", {}
+        " FROM accounts, generate_series(1, 2) n WHERE account LIKE 'small-%%'",
+        {},
     )
 
     first_sweep = [key.account for key, _ in books.ledger.send_due()]
 
     assert first_sweep.count(ACME) == 4
-    assert {account: first_sweep.count(account) for account in set(first_sweep) - {ACME}} == {f"small-{n}": 2 for n in range(1, 501)}
+    assert {account: first_sweep.count(account) for account in set(first_sweep) - {ACME}} == {
+        f"small-{n}": 2 for n in range(1, 501)
+    }
     # Each has its first message before anybody has a second.
     assert set(first_sweep[:501]) == set(first_sweep)
 
@@ -324,7 +341,12 @@ def test_acknowledged_is_the_end_and_says_how(books):
     states = [row.state for row in books.ledger.reports(account=ACME)]
     assert states == ["parsed", "acknowledged", "acknowledged"]
     line = books.ledger.history(ReportKey(ACME, API, "000"))[-1]
-    assert (line.event, line.detail, line.request_id, line.worker) == ("acknowledged", "in a call of 3", "ack-1", WORKER)
+    assert (line.event, line.detail, line.request_id, line.worker) == (
+        "acknowledged",
+        "in a call of 3",
+        "ack-1",
+        WORKER,
+    )
 
 
 def not_acknowledged(books, *, waits):
@@ -357,7 +379,10 @@ def test_acknowledging_that_fails_waits_longer_each_time_and_ends_with_a_person(
         waits.append(rows[0].next_attempt_at - books.now())
         books.clock.advance(policy.LAST_BACKOFF)
     # With full jitter each wait is at least a tenth of its ceiling, which doubles from 30 s.
-    assert all(wait >= min(policy.FIRST_BACKOFF * 2**n, policy.LAST_BACKOFF) / 10 - timedelta(seconds=1) for n, wait in enumerate(waits))
+    assert all(
+        wait >= min(policy.FIRST_BACKOFF * 2**n, policy.LAST_BACKOFF) / 10 - timedelta(seconds=1)
+        for n, wait in enumerate(waits)
+    )
 
     not_acknowledged(books, waits=False)
 

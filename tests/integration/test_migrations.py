@@ -71,8 +71,8 @@ def test_a_database_of_a_newer_version_is_refused_by_name(database_url, monkeypa
 def test_a_migration_that_fails_leaves_nothing(empty_url, monkeypatch):
     """Half a schema would have to be mended by hand."""
     broken = {**module._migration_files(), "9999_broken.sql": "CREATE TABLE half (n integer); SELECT 1 / 0;"}
-    with monkeypatch.context() as patched, pytest.raises(module.psycopg2.errors.DivisionByZero):
-        patched.setattr(module, "_migration_files", lambda: broken)
+    monkeypatch.setattr(module, "_migration_files", lambda: broken)
+    with pytest.raises(module.psycopg2.errors.DivisionByZero):
         migrate(empty_url)
 
     database = Database(empty_url)

@@ -79,7 +79,13 @@ def test_each_kind_of_trouble_has_its_exit_code(error, code):
 
 @pytest.mark.parametrize(
     ("kind", "means"),
-    [(Throttled, Snooze), (ServiceFault, RetryLater), (BadBody, RetryLater), (NextTokenLost, RetryLater), (NotAReport, GiveUp)],
+    [
+        (Throttled, Snooze),
+        (ServiceFault, RetryLater),
+        (BadBody, RetryLater),
+        (NextTokenLost, RetryLater),
+        (NotAReport, GiveUp),
+    ],
 )
 def test_the_special_ones_mean_what_their_parent_means(kind, means):
     """A caller that knows only what to do need not know what happened."""
@@ -88,6 +94,12 @@ def test_the_special_ones_mean_what_their_parent_means(kind, means):
 
 def test_the_tree_in_the_docstring_is_the_tree():
     """It is what one reads instead of the classes."""
-    kinds = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, OrderdrainError)}
-    told = {line.split()[-1] if line.strip() == "OrderdrainError" else line.split("── ")[1].split()[0] for line in errors.__doc__.splitlines() if "──" in line or line.strip() == "OrderdrainError"}
+    kinds = {
+        name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, OrderdrainError)
+    }
+    told = {
+        line.split()[-1] if line.strip() == "OrderdrainError" else line.split("── ")[1].split()[0]
+        for line in errors.__doc__.splitlines()
+        if "──" in line or line.strip() == "OrderdrainError"
+    }
     assert told == kinds

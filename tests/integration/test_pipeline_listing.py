@@ -1,0 +1,113 @@
+"""A listing reads pages of something that changes meanwhile: each report is entered once, and none is missed."""
+
+from __future__ import annotations
+
+from tests.building import at_once
+
+
+def waits_between_pages(drain):
+    """Lists acme until quota makes it wait before the third page."""
+    drain.run(until=lambda: any("listing waits" in sentence for sentence in drain.sentences("list")))
+
+
+def page_calls(drain, operation="GetReportListByNextToken"):
+    return drain.calls(operation, account="acme")
+
+
+def entered(drain, account="acme"):
+    rows = drain.s.db.query(
+        "SELECT report_id, count(*) AS n FROM report_history WHERE account = %s AND event = 'entered' GROUP BY 1",
+        (account,),
+    )
+    return {row.report_id: row.n for row in rows}
+
+
+def test_a_listing_under_change_enters_each_report_once_and_misses_none(drain):
+    """230 reports on three pages; between two pages one arrives and one leaves; entries come twice, a page is empty,
+    a token is lost: what Amazon does to a pager, all in one listing."""
+    made = drain.amazon("reports", account="acme", count=230)["report_ids"]
+    drain.fault("GetReportList", "duplicate_listing", account="acme")
+    waits_between_pages(drain)
+    assert len(entered(drain)) == 199, "two pages, of which one entry came twice"
+
+    made += drain.amazon("reports", account="acme")["report_ids"]
+    drain.amazon("acknowledge", account="acme", report_ids=[max(made[:230])])
+    drain.fault("GetReportListByNextToken", "token_corrupted", account="acme")
+    drain.run(until=lambda: any(call["code"] == "NextTokenCorrupted" for call in page_calls(drain)))
+    drain.fault("GetReportListByNextToken", "empty_page", account="acme")
+    drain.run(stride_minutes=14)
+
+    assert entered(drain) == dict.fromkeys(made, 1)
+    (corrupted,) = [call for call in page_calls(drain) if call["code"] == "NextTokenCorrupted"]
+    assert [call["token_used"] for call in page_calls(drain)].count(corrupted["token_used"]) == 1
+    (empty,) = [call for call in page_calls(drain) if call["fault"] == "empty_page"]
+    assert (empty["report_ids"], empty["next_token"]) == ([], True)
+    drain.run_message("list", {"account": "acme", "full": True})
+    drain.run()
+    assert entered(drain) == dict.fromkeys(made, 1)
+    drain.assert_judged()
+
+
+def test_what_another_program_has_acknowledged_is_found_by_the_daily_full_listing(drain):
+    """It is hidden from the filtered listing: only the daily one without the filter can find it."""
+    drain.run_message("list", {"account": "acme"})
+    made = drain.amazon("reports", account="acme", count=3)["report_ids"]
+    drain.amazon("acknowledge", account="acme", report_ids=made[:2])
+    drain.s.db.query("UPDATE accounts SET next_full_list_at = app_now() + interval '20 hours'")
+
+    drain.run()
+    assert entered(drain).keys() == {made[2]}
+    drain.pass_time(hours=25)
+
+    assert entered(drain) == dict.fromkeys(made, 1)
+    drain.assert_judged()
+
+
+def test_a_full_listing_comes_once_a_day(drain):
+    """It reads far back: more often, its pages would use up the quota of the listings that matter."""
+    drain.pass_time(hours=72, every_minutes=120)
+
+    full = [sentence for sentence in drain.sentences("list") if "acme (all)" in sentence]
+    assert 3 <= len(full) <= 4
+
+
+def test_a_report_of_a_type_that_is_not_declared_is_never_entered(drain):
+    """Other programs' reports are none of our business: acknowledging them would hide them from their owners."""
+    drain.amazon("reports", account="acme", report_type="_GET_MERCHANT_LISTINGS_DATA_", body_base64="")
+    drain.amazon("reports", account="acme")
+
+    drain.run()
+    drain.run_message("list", {"account": "acme", "full": True})
+
+    assert len(entered(drain)) == 1
+
+
+def test_two_beats_at_once_list_each_account_once(drain):
+    """A second beat happens at each deployment: it must find nothing due that the first has taken."""
+    taken = at_once(drain.s.accounts.due_to_list, drain.s.accounts.due_to_list, drain.s.accounts.due_to_list)
+
+    assert sorted(sum(taken, [])) == ["acme", "bravo", "cedar"]
+
+
+def test_two_workers_told_to_list_one_account_list_it_once(drain):
+    """A doubled message must not make two pagers of one account: its acknowledgements would wait for both."""
+    drain.amazon("reports", account="acme", count=3)
+
+    at_once(*[lambda: drain.run_message("list", {"account": "acme"})] * 3)
+
+    assert len(drain.calls("GetReportList")) == 1
+    assert entered(drain).keys() == {ids["report_id"] for step, ids in drain.messages if step == "download"}
+
+
+def test_after_three_hours_without_beat_one_listing_catches_up(drain):
+    """The missed ticks are not made up for one by one: a listing finds all that has gathered."""
+    drain.run()
+    before = len(drain.calls("GetReportList", account="acme"))
+    drain.advance(hours=3)
+    drain.amazon("reports", account="acme", count=4)
+
+    drain.run()
+
+    assert len(drain.calls("GetReportList", account="acme")) - before <= 2
+    assert drain.states("acme") == {"acknowledged": 4}
+    drain.assert_judged()
