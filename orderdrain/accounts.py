@@ -156,12 +156,15 @@ class Accounts:
         ):
             raise _no_account(account)
 
-    def pause_application(self, application: str, reason: str) -> None:
-        """Pauses every connection that uses these keys, as one thing: it is one fault, and one alert."""
-        self._database.query(
-            "UPDATE applications SET paused_at = coalesce(paused_at, app_now()), paused_reason = %s"
-            " WHERE application = %s",
-            (reason, application),
+    def pause_application(self, application: str, reason: str) -> bool:
+        """Pauses every connection that uses these keys, as one thing: it is one fault, and one alert. False where
+        another worker was quicker."""
+        return bool(
+            self._database.query(
+                "UPDATE applications SET paused_at = app_now(), paused_reason = %s"
+                " WHERE application = %s AND paused_at IS NULL RETURNING 1",
+                (reason, application),
+            )
         )
 
     def resume(self, account: str) -> None:

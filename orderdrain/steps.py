@@ -206,9 +206,9 @@ def renewed(s: Services, *renewals: Callable[[], bool]) -> Iterator[None]:
 
 def pause(s: Services, connection: Connection, error: OperatorNeeded) -> str:
     """Pauses what a person must mend, it alone, and returns the sentence that says how."""
-    account = connection.account.account
+    account, news = connection.account.account, True
     if error.scope == "application":
-        s.accounts.pause_application(connection.application, str(error))
+        news = s.accounts.pause_application(connection.application, str(error))
         sentence = (
             f"application {connection.application}: paused: {error.reason}."
             f" Store the right keys: orderdrain application add {connection.application}"
@@ -216,7 +216,8 @@ def pause(s: Services, connection: Connection, error: OperatorNeeded) -> str:
     else:
         s.accounts.pause(account, str(error), api=connection.api)
         sentence = f"account {account}: paused: {error.reason}. When it is mended: orderdrain account resume {account}"
-    log.error("paused", account=account, api=connection.api, scope=error.scope, reason=str(error))
+    if news:
+        log.error("paused", account=account, api=connection.api, scope=error.scope, reason=str(error))
     return sentence
 
 

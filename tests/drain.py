@@ -202,8 +202,8 @@ class Drain:
             "SELECT 1 FROM reports JOIN connections c USING (account, api) JOIN applications p USING (application)"
             " WHERE state IN ('listed', 'downloaded', 'parsed') AND c.paused_at IS NULL AND p.paused_at IS NULL"
             " UNION ALL SELECT 1 FROM report_requests WHERE status IN ('asked', 'submitted', 'in_progress')"
-            " UNION ALL SELECT 1 FROM connections WHERE paused_at IS NULL"
-            "  AND (listing_token IS NOT NULL OR listing_attempts > 0 OR listed < listing OR listed = 0)"
+            " UNION ALL SELECT 1 FROM connections c JOIN applications p USING (application)"
+            "  WHERE c.paused_at IS NULL AND p.paused_at IS NULL AND (listing_token IS NOT NULL OR listing_attempts > 0 OR listed < listing OR listed = 0)"
         )
 
     def _wait(self, *, at_least):

@@ -128,8 +128,9 @@ def judge(emulator_url: str, database_url: str, *, acknowledged_before_commit: i
 def ask(emulator_url: str, path: str, body: dict[str, Any] | None = None) -> Any:
     """One control call to the emulator."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(emulator_url + path, data=data)  # noqa: S310 - an address that we started
-    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+    # Straight to this machine, whatever proxy the environment names.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(emulator_url + path, data=data, timeout=60) as answer:
         return json.load(answer)
 
 

@@ -255,7 +255,9 @@ def ending_on_signals() -> Iterator[None]:
     The same happens when the terminal is closed, or when make, having started this process, is killed: of neither need
     a process hear by a signal (the kernel's SIGHUP goes to the session's leader, and make keeps it to itself).
     """
-    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    # nohup ignores SIGHUP, and means it. A script's background job ignores SIGINT, too, and is sent it all the same.
+    patient = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    numbers = [signal.SIGINT, signal.SIGTERM, *([] if patient else [signal.SIGHUP])]
 
     def end(number: int, _: FrameType | None) -> None:
         for each in numbers:
@@ -264,11 +266,9 @@ def ending_on_signals() -> Iterator[None]:
 
     before = {number: signal.getsignal(number) for number in numbers}
     for number in numbers:
-        if before[number] != signal.SIG_IGN:
-            signal.signal(number, end)
+        signal.signal(number, end)
     left = threading.Event()
-    # What was ignored from the start (nohup) stays ignored.
-    terminal = sys.stderr.isatty() and before[signal.SIGHUP] != signal.SIG_IGN
+    terminal = sys.stderr.isatty() and not patient
     threading.Thread(target=_end_when_alone, args=(left, os.getppid(), terminal), daemon=True).start()
     try:
         yield

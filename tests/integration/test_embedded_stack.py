@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 
+from orderdrain.clock import Clock
+from orderdrain.db import Database
 from orderdrain.errors import SettingsError
 from orderdrain.settings import load
 from workers.local import EmulatorOptions, running_stack
@@ -20,6 +24,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 #: A program that runs everything there is, tells what it runs, and watches over it.
 PARENT = """
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from workers.local import *
 with ending_on_signals(), running_stack(Path(sys.argv[1]), emulator=EmulatorOptions(faults="none")) as stack:
@@ -103,3 +108,17 @@ def test_the_end_of_a_part_ends_the_stack_with_its_log(folder):
     _, told = parent.communicate(timeout=30)
     assert "beat ended (SIGKILL). The end of its log:" in told.decode()
     assert parent.returncode == 1
+
+
+def test_an_emulator_that_runs_on_its_own_gives_its_sellers_and_never_sets_time_back(database_url, redis_url, emulator):
+    """What compose's emulator profile does; a ledger whose time ran back would wait for hours that have passed."""
+    ahead = datetime.now(UTC) + timedelta(hours=5)
+    Clock(Database(database_url)).set(ahead)
+    env = {**os.environ, "ORDERDRAIN_DATABASE_URL": database_url, "ORDERDRAIN_REDIS_URL": redis_url}
+    command = [sys.executable, "-m", "workers.local", "accounts", emulator.url]
+    told = subprocess.run(command, cwd=CHECKOUT, env=env, capture_output=True, text=True, check=True).stdout
+    assert told == "added acme, bravo, cedar\n"
+    accounts = Database(database_url).query("SELECT account FROM accounts ORDER BY account")
+    assert [account for (account,) in accounts] == ["acme", "bravo", "cedar"]
+    assert datetime.fromisoformat(emulator.get("/_emulator/clock")["now"]) > ahead
+    assert Clock(Database(database_url)).now() > ahead

@@ -25,8 +25,9 @@ def paused(drain):
 
 
 def entered(drain):
-    return drain.s.db.query("SELECT count(*) AS all, count(DISTINCT report_id) AS different FROM report_history"
-                            " WHERE event = 'entered'")[0]
+    return drain.s.db.query(
+        "SELECT count(*) AS all, count(DISTINCT report_id) AS different FROM report_history WHERE event = 'entered'"
+    )[0]
 
 
 def test_a_refused_seller_pauses_alone_and_resumes_where_it_stood(drain):

@@ -56,8 +56,8 @@ def test_an_empty_report_is_an_outcome_and_goes_on_to_acknowledged(drain, body):
     [
         (b"<html><body>Service Unavailable</body></html>", "text/html", "HTML"),
         (HEADER.replace("order-item-id", "item").encode() + b"1\t2\t3\t4\t5\t6\n", "text/plain", "order-item-id"),
-        (HEADER.encode() + b"999-1\t1\tS\t1\t\x81\x8d\x90\tB\n", "text/plain;charset=UTF-8", "UTF-8"),
-        (HEADER.encode() + lines(3).replace("\tSKU", "").encode(), "text/plain", ""),
+        (HEADER.encode() + b"999-1\t1\tS\t1\t\x81\x8d\x90\tB\n", "text/plain;charset=UTF-8", "charset is unknown"),
+        (HEADER.encode() + lines(3).replace("\tSKU", "").encode(), "text/plain", "3 of 3 rows are rejected"),
     ],
     ids=["a web page", "a required column is missing", "bytes of no charset", "no row can be stored"],
 )
@@ -69,7 +69,6 @@ def test_what_is_no_report_is_set_aside_with_its_reason_and_its_bytes(drain, bod
     drain.run()
 
     report = drain.row(report_id)
-    print(report.reason)
     assert (report.state, report.quarantined_from) == ("quarantined", "downloaded")
     assert reason.lower() in report.reason.lower()
     with drain.s.archive.open(report.archive_key) as file:
@@ -179,6 +178,7 @@ MEASURE = """
 import json, resource, sys
 from pathlib import Path
 from orderdrain import pipeline
+from orderdrain.reports import ReportKey
 from tests.building import open_services
 database_url, redis_url, folder, *report_ids = sys.argv[1:]
 s = open_services(database_url, redis_url, Path(folder))

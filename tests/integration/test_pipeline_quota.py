@@ -27,7 +27,16 @@ def test_a_quota_below_the_documents_is_learned(drain, resets_on, hourly, code):
     drain.run()
     calls = drain.calls("GetReport", account="acme")
     over = refused(calls)
-    print(resets_on, hourly, len(calls), len(over), [c["n"] for c in over], [c["code"] for c in over][:5], calls[0]["at"], calls[-1]["at"])
+    print(
+        resets_on,
+        hourly,
+        len(calls),
+        len(over),
+        [c["n"] for c in over],
+        [c["code"] for c in over][:5],
+        calls[0]["at"],
+        calls[-1]["at"],
+    )
     b = drain.calls("GetReport", account="bravo")
     print(len(b), b[0]["at"], b[-1]["at"], len(drain.calls()), len(refused(drain.calls())))
-    print([ (c["at"][11:19], c["code"]) for c in calls][:30])
+    print([(c["at"][11:19], c["code"]) for c in calls][:30])
