@@ -430,7 +430,8 @@ class Ledger:
     def batch_is_complete(self, account: str) -> bool:
         """Nothing of this account is still on its way to parsed: what there is to acknowledge may go in one call."""
         return not self._database.query(
-            f"SELECT 1 FROM reports r WHERE account = %(account)s AND state IN ('listed', 'downloaded') AND {_IN_FLIGHT}"
+            "SELECT 1 FROM reports r WHERE account = %(account)s AND state IN ('listed', 'downloaded')"
+            f" AND {_IN_FLIGHT}"
             " LIMIT 1",
             {"account": account, "seconds": self._lease_seconds},
         )

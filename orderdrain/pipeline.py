@@ -223,7 +223,7 @@ def _acknowledge(s: Services, api: ReportsApi, turn: Turn, ids: list[str]) -> in
             with s.db.transaction() as cursor:
                 check_turn(cursor, turn)
                 for rest in (batch, *batches):
-                    # What is left of a halved batch is counted: it comes in a smaller one, where quota ends the halving.
+                    # Where quota ends the halving, its rest is counted too: it comes again in a smaller batch.
                     waits = not halved and not (failed and rest is batch)
                     s.ledger.not_acknowledged(
                         cursor, turn, rest, str(error), waits=waits, request_id=request_id_of(error)
@@ -322,6 +322,8 @@ def _look_after_requests(s: Services, api: ReportsApi, wish: Request) -> int:
     with s.db.transaction() as cursor:
         for stuck in s.requests.ask_again_for_stuck(cursor, wish.account):
             log.error("requested report is stuck, asked for once more", account=wish.account, request_key=stuck)
+    if wish.amazon_request_id not in {info.request_id_at_amazon for info in page.requests}:
+        raise RetryLater(f"Amazon's list does not name request {wish.amazon_request_id}")
     return ended
 
 

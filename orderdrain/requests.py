@@ -82,6 +82,16 @@ class Requests:
         )
         return _request(rows[0]) if rows else None
 
+    def renew(self, request: Request) -> bool:
+        """Keeps the lease for longer; False when it is no longer ours."""
+        return bool(
+            self._database.query(
+                "UPDATE report_requests SET lease_until = app_now() + real_seconds(%s) WHERE account = %s"
+                " AND request_key = %s AND fence = %s AND lease_until > app_now() RETURNING 1",
+                (self._lease_seconds, request.account, request.request_key, request.fence),
+            )
+        )
+
     def known_at_amazon(self, account: str, api: str) -> set[str]:
         """Amazon's ids of all our requests: a request of these is not another's."""
         rows = self._database.query(

@@ -145,12 +145,16 @@ def leased_request(s: Services, account: str, request_key: str) -> Iterator[Requ
     if request is None:
         raise NothingToDo(f"request {request_key} ({account}): nothing to do now")
     try:
-        yield request
+        with renewed(s, lambda: s.requests.renew(request)):
+            yield request
     except LeaseLost:
         raise
     except Snooze as error:
         s.requests.wait(request, error.reason, error.until)
         error.reason = f"{request}: waits until {_clock(error.until)}: {error.reason}; attempt not counted"
+        raise
+    except DependencyDown as error:
+        s.requests.wait(request, error.reason, s.clock.now() + DEPENDENCY_WAIT)
         raise
     except OperatorNeeded as error:
         s.requests.wait(request, error.reason, s.clock.now())
@@ -160,10 +164,15 @@ def leased_request(s: Services, account: str, request_key: str) -> Iterator[Requ
         s.requests.refuse(request, error.reason)
         error.reason = f"{request}: refused: {error.reason}"
         raise
-    except RetryLater as error:
+    except OrderdrainError as error:
         s.requests.fail(request, error.reason)
         error.reason = f"{request}: attempt {request.attempts} of {MAX_ATTEMPTS} failed: {error.reason}"
         raise
+    except Exception as error:  # noqa: BLE001 - a bug is a failed attempt, its text stays here
+        failure = RetryLater(_unexpected(error))
+        s.requests.fail(request, failure.reason)
+        failure.reason = f"{request}: attempt {request.attempts} of {MAX_ATTEMPTS} failed: {failure.reason}"
+        raise failure from None
 
 
 @contextmanager

@@ -308,11 +308,7 @@ class MwsReports:
         until = self._quota.refused(operation, hourly=hourly, resets_at=_resets_at(response))
         rule = QUOTAS[operation]
         quota = f"the {rule.hourly} of this hour are used up" if hourly else f"quota restores {rule.restores}"
-        return Throttled(
-            f"throttled by {operation}, {quota}; waits until {until:%H:%M:%SZ}, attempt not counted",
-            until=until,
-            evidence=evidence,
-        )
+        return Throttled(f"throttled by {operation}, {quota}", until=until, evidence=evidence)
 
     def _masked(self, message: str) -> str:
         # Amazon's messages repeat parameters, and any of these may be the one that it did not like.

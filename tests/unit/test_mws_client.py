@@ -285,7 +285,7 @@ def test_a_throttled_call_waits_as_long_as_the_emptied_bucket_says(mws):
     assert quota.refusals == [("GetReportScheduleList", False, None)]
     assert caught.value.until == NOW + timedelta(minutes=1)
     assert str(caught.value) == (
-        "throttled by GetReportScheduleList, quota restores 1 per 45 s; waits until 14:51:16Z, attempt not counted "
+        "throttled by GetReportScheduleList, quota restores 1 per 45 s "
         "[GetReportScheduleList: 503 RequestThrottled (request id req-2)]"
     )
 

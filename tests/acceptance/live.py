@@ -1,0 +1,133 @@
+"""A whole stack of real processes, watched from outside: the ledger's rows and Amazon's record say what happened."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import psutil
+import pytest
+
+from orderdrain.reports import ReportKey
+from orderdrain.services import Services
+from orderdrain.settings import load
+from tests.drain import buyers_cells
+from tests.emulator_process import ROOT
+from workers.demo import add_emulator_accounts
+from workers.judge import ask, judge, witness
+from workers.local import EmulatorOptions, running_stack
+
+#: Application seconds in a real one: Amazon's "one a minute" is one a second.
+SPEED = 60
+#: Real seconds after which a dead worker's report moves on.
+LEASE = 4
+
+
+@contextmanager
+def living(folder, **parts):
+    """A stack in `folder` with the emulator's accounts added. It sells nothing, and waits to be driven."""
+    with pytest.MonkeyPatch.context() as patch, witness() as seen:
+        patch.setenv("ORDERDRAIN_LEASE_SECONDS", str(LEASE))
+        options = EmulatorOptions(speed=SPEED, backlog=0, orders_per_minute=0, faults="none", on_acknowledge=seen.url)
+        with running_stack(folder, emulator=options, **parts) as stack:
+            seen.database_url = stack.database_url
+            services = Services.from_settings(load(stack.env))
+            add_emulator_accounts(services, stack.emulator, speed=SPEED)
+            yield Live(stack, services, seen)
+            services.db.close()
+
+
+class Live:
+    """What runs, and how to look at it."""
+
+    def __init__(self, stack, services, seen):
+        self.stack = stack
+        self.s = services
+        self.seen = seen
+        self.workers = [process.name for process in stack.processes if process.name.startswith("worker-")]
+
+    # ------------------------------------------------------------------------------------------------ driving
+
+    def amazon(self, path, **body):
+        return ask(self.stack.emulator["mws"], f"/_emulator/{path}", body)
+
+    def add_worker(self, **options):
+        self.workers.append(self.stack.add_worker(**options))
+        return self.workers[-1]
+
+    def kill(self, name, number):
+        self.stack.kill(name, number)
+        self.workers = [worker for worker in self.workers if worker != name]
+
+    def spawn_beat(self, name):
+        """One more beat, with a schedule file of its own."""
+        argv = [sys.executable, "-m", "celery", "-A", "workers", "beat", "-s", str(self.stack.folder / name)]
+        self.stack._programs.spawn_telling(name, argv, env=self.stack.env, cwd=ROOT)
+
+    def shell(self, *lines):
+        """Lines typed into a Python shell in the checkout; returns what they print."""
+        done = subprocess.run(
+            [sys.executable, "-c", "\n".join(lines)],
+            env=self.stack.env,
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+        return done.stdout.splitlines()
+
+    # ------------------------------------------------------------------------------------------------ looking
+
+    def calls(self, *operations, account=None):
+        return [
+            call
+            for call in ask(self.stack.emulator["mws"], "/_emulator/calls")["calls"]
+            if (not operations or call["operation"] in operations) and account in {None, call["account"]}
+        ]
+
+    def state(self, report_id, account="acme"):
+        """Where a report stands; None while it is unknown."""
+        rows = self.s.ledger.find(report_id, account)
+        return rows[0].state if rows else None
+
+    def history(self, report_id, account="acme"):
+        return self.s.ledger.history(ReportKey(account, "mws", report_id))
+
+    def events(self, report_id, account="acme"):
+        return [entry.event for entry in self.history(report_id, account)]
+
+    def pool_of(self, worker):
+        """`host:pid` as histories name them, of the processes of a worker."""
+        (pid,) = [process.pid for process in self.stack.processes if process.name == worker]
+        return {str(child.pid) for child in psutil.Process(pid).children(recursive=True)}
+
+    def log(self, name):
+        return (self.stack.folder / "log" / f"{name}.log").read_text("utf-8")
+
+    def verdict(self):
+        early = len(self.seen.too_early)
+        return judge(self.stack.emulator["mws"], self.stack.database_url, acknowledged_before_commit=early)
+
+    def wait_judged(self, seconds=40):
+        """Until everything that was told is in Postgres and acknowledged; then all of the judge's numbers are 0."""
+        wait_for(lambda: not self.verdict().unfinished, "everything to be finished", seconds)
+        verdict = self.verdict()
+        assert verdict.ok, verdict
+        assert verdict.lines > 0
+
+    def assert_no_buyer_in(self, text):
+        buyers = buyers_cells(ask(self.stack.emulator["mws"], "/_emulator/truth"))
+        assert buyers, "no buyer, nothing shown"
+        assert not [cell for cell in buyers if cell in text]
+
+
+def wait_for(condition, what, seconds=30):
+    """Until `condition` returns something true, which is returned; asked ten times a second."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.1)
+    return found

@@ -1,0 +1,157 @@
+"""Real worker, beat, Flower and emulator: what is killed, flushed, restarted or doubled, everything is drained once."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+from redis import Redis
+
+from tests.acceptance.live import LEASE, living, wait_for
+from tests.services import scratch_folder
+
+ACCOUNTS = ("acme", "bravo", "cedar")
+
+
+@pytest.fixture(scope="module")
+def live():
+    """One stack for all tests of this file: each leaves it drained, with one worker and one beat."""
+    with scratch_folder() as folder, living(folder / "stack", flower=False) as running:
+        yield running
+
+
+def make_reports(live, count, *accounts):
+    made = {account: live.amazon("reports", account=account, count=count)["report_ids"] for account in accounts}
+    return made if len(accounts) > 1 else made[accounts[0]]
+
+
+def test_what_is_sold_and_scheduled_ends_in_postgres_and_acknowledged(live):
+    """The main job, with nothing but beat and a worker: nobody types anything."""
+    for account in ACCOUNTS:
+        live.amazon("orders", account=account, count=6)
+    live.amazon("reports", account="bravo", count=3)
+    live.s.requests.enter("cedar", "mws", "_GET_FLAT_FILE_ORDERS_DATA_", start=None, end=None, options={})
+
+    wait_for(lambda: len(live.s.db.query("SELECT DISTINCT account FROM reports")) == 3, "the scheduled reports")
+    wait_for(lambda: [row.status for row in live.s.requests.table("cedar")] == ["done"], "the requested report")
+
+    live.wait_judged()
+    live.assert_no_buyer_in(live.log(live.workers[0]) + live.log("beat"))
+    assert "Traceback" not in live.log(live.workers[0])
+
+
+def test_a_worker_killed_between_commit_and_acknowledgement_loses_and_doubles_nothing(live):
+    """The worst moment: the rows are in, Amazon is being told, and nobody is left to hear its answer."""
+    (victim,) = live.workers
+    look = live.seen.look
+
+    def kill_first(account, report_ids):
+        live.seen.look = look
+        live.kill(victim, signal.SIGKILL)
+        look(account, report_ids)
+
+    live.seen.look = kill_first
+    (report_id,) = make_reports(live, 1, "acme")
+    wait_for(lambda: live.workers == [], "the worker to be killed")
+    assert live.state(report_id) == "parsed"
+
+    live.add_worker()
+
+    wait_for(lambda: live.state(report_id) == "acknowledged", "the acknowledgement")
+    assert live.events(report_id).count("parsed") == 1
+    told = [call for call in live.calls("UpdateReportAcknowledgements") if report_id in call["report_ids"]]
+    assert len(told) == 2, "once by the dead, once by the living"
+    live.wait_judged()
+
+
+def test_a_worker_killed_in_mid_download_costs_its_report_one_attempt_and_a_lease(live):
+    """Nobody gives its lease back: it runs out, and the sweep sends the report again."""
+    live.amazon("faults", stall_seconds=20)
+    live.amazon("faults", operation="GetReport", fault="stalled_body", account="acme")
+    (victim,) = live.workers
+    (report_id,) = make_reports(live, 1, "acme")
+    wait_for(lambda: [c for c in live.calls("GetReport") if c["fault"] == "stalled_body"], "the download to stall")
+
+    live.kill(victim, signal.SIGKILL)
+    killed = time.monotonic()
+    live.add_worker()
+    started = time.monotonic()
+
+    wait_for(lambda: live.state(report_id) not in {None, "listed"}, "the download by another", LEASE + 15)
+    assert time.monotonic() - killed < (started - killed) + LEASE + 8
+    assert "lease ran out" in live.events(report_id)
+    (downloaded,) = [entry for entry in live.history(report_id) if entry.event == "downloaded"]
+    assert downloaded.attempt == 2
+    live.wait_judged()
+
+
+def test_a_flushed_redis_costs_a_delay_and_nothing_else(live):
+    """Messages, locks and quotas are gone in the middle of the work: the ledger knows what is left to do."""
+    made = make_reports(live, 6, *ACCOUNTS)
+    wait_for(lambda: live.state(made["acme"][-1]), "the listing")
+
+    Redis.from_url(live.stack.redis_url).flushall()
+
+    live.wait_judged()
+    assert all(live.events(report_id).count("parsed") == 1 for report_id in made["acme"])
+
+
+def test_a_redis_restarted_under_a_running_task_is_survived(live):
+    """A worker that ends when its broker blinks takes all its running steps with it."""
+    live.amazon("faults", stall_seconds=3)
+    live.amazon("faults", operation="GetReport", fault="stalled_body", account="acme")
+    (worker,) = live.workers
+    made = make_reports(live, 2, *ACCOUNTS)
+    stalls = len([call for call in live.calls("GetReport") if call["fault"] == "stalled_body"])
+    wait_for(
+        lambda: len([c for c in live.calls("GetReport") if c["fault"] == "stalled_body"]) > stalls
+        or live.state(made["acme"][0]) == "listed",
+        "a download to stall",
+    )
+
+    with restarted_redis(live):
+        live.wait_judged(60)
+        assert [process.ended for process in live.stack.processes if process.name == worker] == [None]
+        stop_restarted_later(live)
+
+
+def test_two_beats_at_once_list_each_account_once_an_interval(live):
+    """Each deployment has two for a moment: Amazon's quota must not pay for it."""
+    live.spawn_beat("beat-2")
+    before = len(live.calls("GetReportList"))
+    began = live.s.clock.now()
+    make_reports(live, 2, *ACCOUNTS)
+
+    wait_for(lambda: (live.s.clock.now() - began).total_seconds() > 15 * 60, "three intervals to pass")
+
+    listings = len(live.calls("GetReportList")) - before
+    assert 6 <= listings <= 12, "three accounts, each every five minutes"
+    live.wait_judged()
+    live.kill("beat-2", signal.SIGKILL)
+
+
+def test_two_workers_share_the_work_and_one_that_is_told_to_end_leaves_its_work_to_the_other(live):
+    """Scaling is starting one more; a deployment ends them one by one, and costs no report an attempt."""
+    (first,) = live.workers
+    second = live.add_worker()
+    pools = {worker: live.pool_of(worker) for worker in live.workers}
+    made = make_reports(live, 8, *ACCOUNTS)
+
+    def shares():
+        owners = {entry.worker.split(":")[-1] for r in made["acme"] for entry in live.history(r) if entry.worker}
+        return all(pool & owners for pool in pools.values())
+
+    wait_for(shares, "both workers to take part")
+    live.stack.kill(second, signal.SIGTERM)
+    (ending,) = [process for process in live.stack.processes if process.name == second]
+    wait_for(lambda: ending.ended, "the worker to end")
+
+    assert ending.ended == "exit 0"
+    live.workers = [first]
+    live.wait_judged()
+    everything = [event for ids in made.values() for report_id in ids for event in live.events(report_id, "acme")]
+    assert "lease ran out" not in everything
+    assert "failed" not in everything
