@@ -159,6 +159,11 @@ class Ledger:
                 request_id=request_id,
             )
 
+    def download_again(self, lease: Lease, reason: str) -> None:
+        """From downloaded back to listed: the archive no longer has its bytes. Raises LeaseLost."""
+        with self._database.transaction() as cursor:
+            _advance(cursor, lease, State.LISTED, {"archive_key": None}, detail=reason)
+
     def parsed(
         self, cursor: Cursor, lease: Lease, *, outcome: str, counts: RowCounts, encoding: str, encoding_reason: str
     ) -> None:

@@ -21,6 +21,7 @@ from orderdrain.errors import (
     BadBody,
     GiveUp,
     NextTokenLost,
+    NothingToDo,
     OrderdrainError,
     RetryLater,
     Throttled,
@@ -158,8 +159,9 @@ def parse(s: Services, key: ReportKey) -> str:
     """Brings a report's rows to Postgres: newest wins, rejected rows set aside, all in one commit with the state."""
     with leased(s, key, State.DOWNLOADED) as lease:
         report = lease.report
-        if report.archive_key is None:
-            raise GiveUp("the ledger knows no bytes of it")
+        if report.archive_key is None or not s.archive.exists(report.archive_key):
+            s.ledger.download_again(lease, "its bytes are not in the archive")
+            raise NothingToDo(f"{key}: its bytes are gone from the archive; it is downloaded again")
         account = s.accounts.connection(key.account, key.api).account
         with (
             s.archive.open(report.archive_key) as file,

@@ -234,7 +234,7 @@ def _settled(s: Services, lease: Lease, error: BaseException) -> BaseException:
     """Writes down what an error of the work means for its report; returns what to raise, with the whole sentence."""
     key, step, state = lease.key, STEP_FROM[lease.report.state], lease.report.state
     match error:
-        case LeaseLost():
+        case LeaseLost() | NothingToDo():
             pass
         case Snooze():
             if isinstance(error, Throttled) and state is State.LISTED:

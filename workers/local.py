@@ -33,7 +33,7 @@ from workers.processes import Janitor, Processes, StackError, ending_on_signals,
 from workers.servers import elsewhere, remove_data, start_postgres, start_redis
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from workers.processes import Process
 
@@ -86,15 +86,31 @@ class RunningStack:
         """The emulator, workers, beat and Flower, as far as they run."""
         return list(self._programs)
 
-    def add_worker(self, *, concurrency: int = 2) -> str:
-        """Starts one more worker for all queues, waits until it is ready, and returns its name."""
+    def start_emulator(self, options: EmulatorOptions) -> None:
+        """Starts the emulated Amazon; `emulator` is then what it tells: its addresses, its sellers with their keys."""
+        argv = [sys.executable, "-m", "emulator", "--port", "0", *options.argv()]
+        child = self._programs.spawn(
+            "emulator", argv, env=self.env, cwd=CHECKOUT, ready=lambda child: bool(_told(child))
+        )
+        self.emulator = _told(child)
+
+    def start_beat(self, name: str = "beat", *, wait: bool = True) -> None:
+        """Starts a beat; a second one needs another name. Without `wait` it may not be ready yet."""
+        argv = [*_celery("beat"), "-s", str(self.folder / f"{name}-schedule")]
+        self._spawn(name, argv, self.env, wait=wait)
+
+    def add_worker(self, *, concurrency: int = 2, env: Mapping[str, str] | None = None, wait: bool = True) -> str:
+        """Starts one more worker for all queues and returns its name. Without `wait` it may not be ready yet.
+
+        `env`: what its environment has besides the stack's.
+        """
         self._workers += 1
         name = f"worker-{self._workers}"
         queues = ",".join(f"reports.{step}" for step in STEPS)
         options = ["-Q", queues, "-c", str(concurrency), "-n", f"{name}@%h", "--without-gossip", "--without-mingle"]
         # Asked to end, a worker gives unfinished messages back at once after a while, instead of waiting for ever.
-        env = {**self.env, "REMAP_SIGTERM": "SIGQUIT"}
-        self._programs.spawn_telling(name, [*_celery("worker"), *options], env=env, cwd=CHECKOUT)
+        whole_env = {**self.env, "REMAP_SIGTERM": "SIGQUIT", **(env or {})}
+        self._spawn(name, [*_celery("worker"), *options], whole_env, wait=wait)
         return name
 
     def kill(self, name: str, number: signal.Signals) -> None:
@@ -112,6 +128,12 @@ class RunningStack:
                 self._programs.stop(process.name)
                 print(f"{process.name} ended ({process.ended}); started {self.add_worker()}", flush=True)
             time.sleep(0.5)
+
+    def _spawn(self, name: str, argv: list[str], env: dict[str, str], *, wait: bool) -> None:
+        if wait:
+            self._programs.spawn_telling(name, argv, env=env, cwd=CHECKOUT)
+        else:
+            self._programs.spawn(name, argv, env=env, cwd=CHECKOUT, ready=lambda _: True)
 
 
 @contextmanager
@@ -151,10 +173,9 @@ def running_stack(
         programs = running.enter_context(Processes(janitor, folder / "log"))
         stack = RunningStack(folder, env, programs)
         if emulator:
-            stack.emulator = _start_emulator(programs, emulator, env)
+            stack.start_emulator(emulator)
         if beat:
-            argv = [*_celery("beat"), "-s", str(folder / "celerybeat-schedule")]
-            programs.spawn_telling("beat", argv, env=env, cwd=CHECKOUT)
+            stack.start_beat()
         for _ in range(workers):
             stack.add_worker()
         if flower:
@@ -202,13 +223,6 @@ def add_accounts(emulator_url: str) -> None:
         raise DependencyDown(f"no emulator answers at {emulator_url}: {error}") from error
     _catch_up(emulator_url, services)
     print(f"added {', '.join(add_emulator_accounts(services, told, speed=speed))}")
-
-
-def _start_emulator(programs: Processes, options: EmulatorOptions, env: dict[str, str]) -> dict[str, Any]:
-    """Returns what it tells in its first line: its addresses, and its sellers with their keys."""
-    argv = [sys.executable, "-m", "emulator", "--port", "0", *options.argv()]
-    process = programs.spawn("emulator", argv, env=env, cwd=CHECKOUT, ready=lambda child: bool(_told(child)))
-    return _told(process)
 
 
 def _told(emulator: Process) -> dict[str, Any]:

@@ -6,9 +6,12 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
+from redis import Redis
+from redis.exceptions import RedisError
 
 from orderdrain.reports import ReportKey
 from orderdrain.services import Services
@@ -66,6 +69,24 @@ class Live:
         argv = [sys.executable, "-m", "celery", "-A", "workers", "beat", "-s", str(self.stack.folder / name)]
         self.stack._programs.spawn_telling(name, argv, env=self.stack.env, cwd=ROOT)
 
+    def restart_redis(self):
+        """Redis dies and comes back under its address, with what it had written down."""
+        port = urlsplit(self.stack.redis_url).port
+        (redis,) = [
+            process
+            for process in psutil.Process().children(recursive=True)
+            if f":{port}" in " ".join(process.cmdline()) and "-server" in process.name()
+        ]
+        binary = redis.exe()
+        redis.kill()
+        redis.wait(10)
+        self.stack._programs.spawn(
+            "redis-again",
+            [binary, str(self.stack.folder / "redis.conf")],
+            env={},
+            ready=lambda _: _answers(self.stack.redis_url),
+        )
+
     def shell(self, *lines):
         """Lines typed into a Python shell in the checkout; returns what they print."""
         done = subprocess.run(
@@ -122,6 +143,13 @@ class Live:
         buyers = buyers_cells(ask(self.stack.emulator["mws"], "/_emulator/truth"))
         assert buyers, "no buyer, nothing shown"
         assert not [cell for cell in buyers if cell in text]
+
+
+def _answers(redis_url):
+    try:
+        return Redis.from_url(redis_url).ping()
+    except RedisError:
+        return False
 
 
 def wait_for(condition, what, seconds=30):
