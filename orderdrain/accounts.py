@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2.errors
 
 from orderdrain.errors import LeaseLost, NotFound, UsageError
-from orderdrain.policy import DAILY, OVERLAP
+from orderdrain.policy import DAILY, LAST_BACKOFF, OVERLAP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -241,19 +241,20 @@ class Accounts:
         ]
 
     def due_to_schedule(self) -> list[str]:
-        """Accounts whose report schedules are due to be compared; put off by a day at once."""
+        """Accounts whose report schedules are due to be compared; put off by an hour at once. The comparison puts its
+        account off by a day when it has ended: one whose message is lost, or whose worker dies, comes again soon."""
         return [
             row.account
             for row in self._database.query(
                 "UPDATE accounts SET next_schedule_at = app_now() + %s WHERE account IN ("
                 f"  SELECT account FROM accounts a WHERE next_schedule_at <= app_now() AND {_NOT_PAUSED}"
                 "  FOR UPDATE SKIP LOCKED) RETURNING account",
-                (DAILY,),
+                (LAST_BACKOFF,),
             )
         ]
 
     def wait_to_schedule(self, account: str, until: datetime) -> None:
-        """Its report schedules could not be compared: again at `until`."""
+        """Its report schedules are compared again at `until`."""
         self._database.query("UPDATE accounts SET next_schedule_at = %s WHERE account = %s", (until, account))
 
     # ------------------------------------------------------------------------------------------------- the turn

@@ -27,7 +27,7 @@ from orderdrain.errors import (
     Throttled,
 )
 from orderdrain.parsers import open_report
-from orderdrain.policy import DOWNLOADS_AN_ATTEMPT, RESTARTS_A_LISTING, next_look
+from orderdrain.policy import DAILY, DOWNLOADS_AN_ATTEMPT, RESTARTS_A_LISTING, next_look
 from orderdrain.redis_client import remember_word, remembered_word
 from orderdrain.reports import ReportKey, State
 from orderdrain.schedules import compare
@@ -259,6 +259,8 @@ def schedule(s: Services, account: str, *, apply: bool = True) -> str:
                 request_id = api.set_schedule(change.report_type, change.declared)
                 log.info("report schedule changed", account=account, change=str(change), request_id=request_id)
                 said.append(f"changed: {change}")
+    if apply:
+        s.accounts.wait_to_schedule(account, s.clock.now() + DAILY)
     return f"schedules of {account}: " + ("; ".join(said) or "as declared")
 
 

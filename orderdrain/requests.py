@@ -139,9 +139,11 @@ class Requests:
         )
         return [row.request_key.removesuffix("-again") for row in cursor.fetchall()]
 
-    def wait(self, request: Request, reason: str, until: datetime) -> None:
-        """Waiting is not failing: the attempt is given back. Raises LeaseLost."""
-        self._end(request, "next_attempt_at = %s, attempts = attempts - 1, reason = %s", (until, reason))
+    def wait(self, request: Request, reason: str, until: datetime, *, asked: bool = False) -> None:
+        """Waiting is not failing: the attempt is given back, unless Amazon may have been `asked` in it already: then
+        the next one must look there first. Raises LeaseLost."""
+        change = "next_attempt_at = %s, attempts = attempts - %s, reason = %s"
+        self._end(request, change, (until, 0 if asked else 1, reason))
 
     def fail(self, request: Request, reason: str) -> None:
         """The attempt failed; after the last one the request is refused. Raises LeaseLost."""

@@ -154,7 +154,8 @@ def leased_request(s: Services, account: str, request_key: str) -> Iterator[Requ
         error.reason = f"{request}: waits until {_clock(error.until)}: {error.reason}; attempt not counted"
         raise
     except DependencyDown as error:
-        s.requests.wait(request, error.reason, s.clock.now() + DEPENDENCY_WAIT)
+        # Postgres may have gone away between Amazon's answer and its commit.
+        s.requests.wait(request, error.reason, s.clock.now() + DEPENDENCY_WAIT, asked=True)
         raise
     except OperatorNeeded as error:
         s.requests.wait(request, error.reason, s.clock.now())

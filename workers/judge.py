@@ -83,10 +83,42 @@ class Verdict:
         return f"FAILED {told} wrong={self.wrong} unfinished={self.unfinished}"
 
 
+@dataclass(frozen=True)
+class Findings:
+    """What was looked at, and what does not agree, one by one. A line is told with its account, order and report; a
+    key is (account, order_id, order_item_id)."""
+
+    reports: list[dict[str, Any]]
+    keys: set[tuple[str, str, str]]
+    lost: list[dict[str, Any]]
+    doubled: list[tuple[str, str, str]]
+    wrong: list[dict[str, Any]]
+    unfinished: list[dict[str, Any]]
+    not_told: list[dict[str, Any]]
+
+
 def judge(emulator_url: str, database_url: str, *, acknowledged_before_commit: int = 0) -> Verdict:
     """Looks at everything that the emulator has told so far."""
-    truth = ask(emulator_url, "/_emulator/truth")
+    found = compare(emulator_url, database_url)
     calls = ask(emulator_url, "/_emulator/calls?totals_only=1")
+    return Verdict(
+        reports=len(found.reports),
+        orders=len({(account, order_id) for account, order_id, _ in found.keys}),
+        lines=len(found.keys),
+        lost=len(found.lost),
+        doubled=len(found.doubled),
+        wrong=len(found.wrong),
+        acknowledged_before_commit=acknowledged_before_commit,
+        over_quota=calls["totals"]["over_quota"],
+        unfinished=len(found.unfinished) + len(found.not_told),
+    )
+
+
+def compare(emulator_url: str, database_url: str) -> Findings:
+    """The emulator's truth beside the tables: `lost` is told and in no table, `doubled` stored and never told, `wrong`
+    stored otherwise than told; `unfinished` reports are neither acknowledged nor quarantined, and of those that are,
+    Amazon does not know the ones `not_told` as acknowledged."""
+    truth = ask(emulator_url, "/_emulator/truth")
     connection = psycopg2.connect(database_url, options="-c timezone=UTC")
     try:
         with connection, connection.cursor() as cursor:
@@ -98,30 +130,29 @@ def judge(emulator_url: str, database_url: str, *, acknowledged_before_commit: i
             rejected = set(cursor.fetchall())
     finally:
         connection.close()
-    told = truth["families"].get("new_orders", [])
-    keys = {(line["account"], line["order_id"], line["order_item_id"]) for line in told}
-    lost = keys - lines.keys() - rejected
-    wrong = 0
-    for line in told:
-        key = (line["account"], line["order_id"], line["order_item_id"])
-        if key in lines:
-            same = _same(line["cells"], lines[key], LINE_COLUMNS)
-            wrong += not (same and _same(line["cells"], buyers.get(key, {}), BUYER_COLUMNS))
+    told = {
+        (line["account"], line["order_id"], line["order_item_id"]): line for line in truth["families"]["new_orders"]
+    }
     wanted = [report for report in truth["told_reports"] if report["report_type"] == "_GET_FLAT_FILE_ORDERS_DATA_"]
     unfinished = [
         r for r in wanted if states.get((r["account"], r["report_id"])) not in {"acknowledged", "quarantined"}
     ]
-    not_told = [r for r in wanted if not r["acknowledged"] and r not in unfinished]
-    return Verdict(
-        reports=len(wanted),
-        orders=len({(account, order_id) for account, order_id, _ in lines}),
-        lines=len(lines),
-        lost=len(lost),
-        doubled=len(lines.keys() - keys),
-        wrong=wrong,
-        acknowledged_before_commit=acknowledged_before_commit,
-        over_quota=calls["totals"]["over_quota"],
-        unfinished=len(unfinished) + len(not_told),
+    return Findings(
+        reports=wanted,
+        keys=set(lines),
+        lost=[line for key, line in told.items() if key not in lines and key not in rejected],
+        doubled=sorted(lines.keys() - told.keys()),
+        wrong=[
+            line
+            for key, line in told.items()
+            if key in lines
+            and not (
+                _same(line["cells"], lines[key], LINE_COLUMNS)
+                and _same(line["cells"], buyers.get(key, {}), BUYER_COLUMNS)
+            )
+        ],
+        unfinished=unfinished,
+        not_told=[r for r in wanted if not r["acknowledged"] and r not in unfinished],
     )
 
 

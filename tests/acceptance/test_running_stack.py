@@ -134,7 +134,6 @@ def test_two_beats_at_once_list_each_account_once_an_interval(live):
 
 def test_two_workers_share_the_work_and_one_that_is_told_to_end_leaves_its_work_to_the_other(live):
     """Scaling is starting one more; a deployment ends them one by one, and costs no report an attempt."""
-    (first,) = live.workers
     second = live.add_worker()
     pools = {worker: live.pool_of(worker) for worker in live.workers}
     made = make_reports(live, 8, *ACCOUNTS)

@@ -180,9 +180,17 @@ def test_schedules_are_compared_once_a_day_however_often_beat_asks(books, connec
     """The day is kept with the account: a beat that restarts every day would never get there."""
     assert books.accounts.due_to_schedule() == [ACME]
     assert books.accounts.due_to_schedule() == []
+    books.accounts.wait_to_schedule(ACME, books.now() + DAILY)
     books.clock.advance(DAILY - timedelta(minutes=1))
     assert books.accounts.due_to_schedule() == []
     books.clock.advance(timedelta(minutes=2))
+    assert books.accounts.due_to_schedule() == [ACME]
+
+
+def test_schedules_whose_comparison_was_lost_are_compared_within_the_hour(books, connection):
+    """Its worker died, or Redis forgot the message: an account just declared must not wait a day for its reports."""
+    assert books.accounts.due_to_schedule() == [ACME]
+    books.clock.advance(timedelta(hours=1, minutes=1))
     assert books.accounts.due_to_schedule() == [ACME]
 
 

@@ -213,6 +213,9 @@ def test_a_request_in_progress_for_a_day_is_asked_for_once_more_and_only_once(bo
 
     stuck, again = row(books, request_key), row(books, f"{request_key}-again")
     assert stuck.stuck_at is not None
+    books.clock.advance(timedelta(hours=1))
+    ask_again(books)
+    assert row(books, request_key).stuck_at == stuck.stuck_at, "since when it is stuck does not move"
     assert (stuck.status, stuck.asked_again_as) == ("in_progress", again.request_key)
     assert (again.status, again.window_start, again.window_end, again.options) == ("asked", START, END, stuck.options)
 

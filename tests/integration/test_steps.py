@@ -7,6 +7,7 @@ import traceback
 from datetime import timedelta
 
 import pytest
+from redis.exceptions import RedisError
 
 from orderdrain.errors import (
     DependencyDown,
@@ -14,6 +15,7 @@ from orderdrain.errors import (
     GiveUp,
     LeaseLost,
     NotAReport,
+    NotFound,
     NothingToDo,
     OperatorNeeded,
     RetryLater,
@@ -232,6 +234,15 @@ def test_an_unexpected_error_leaves_its_name_and_place_and_none_of_its_text(s, b
     assert not any("Buyer" in text for text in seen)
 
 
+def test_an_error_of_ours_that_no_step_expects_keeps_its_sentence(s, books, key):
+    """It was written for a person, holds no buyer's data, and is no bug of the step."""
+    left = raised(s, key, NotFound("there is no account acme"))
+
+    assert isinstance(left, RetryLater)
+    assert "download attempt 1 of 8 failed: there is no account acme; next try " in str(left)
+    assert books.row(key).attempts == 1
+
+
 def test_what_an_expected_error_came_from_does_not_leave_with_it(s, key):
     """Celery prints an exception with all that it came from."""
     try:
@@ -317,7 +328,9 @@ def test_a_lease_outlasts_an_outage_of_redis(hasty, books):
     with leased(hasty, key, State.LISTED) as lease:
         begun = books.row(key).lease_until
         hasty.redis.connection_pool.connection_kwargs["port"] = 1
-        hasty.redis.connection_pool.disconnect()
+        hasty.redis.connection_pool.reset()
+        with pytest.raises(RedisError):
+            hasty.redis.ping()
         deadline, waiting = books.now() + timedelta(seconds=20), threading.Event()
         while held_until(books, key) < begun + timedelta(seconds=1):
             assert books.now() < deadline, "nobody renews"
@@ -468,7 +481,8 @@ def test_a_request_under_way_is_not_moved_by_another(s, request_key):
 
 def test_a_lost_answer_of_our_own_database_counts_as_an_attempt(s, books, request_key):
     """Amazon may have made the request before Postgres went away: the next attempt must look first."""
-    request_with(s, request_key, DependencyDown("Postgres does not answer"))
-    expire(books)
+    row, _ = request_with(s, request_key, DependencyDown("Postgres does not answer"))
+    assert timedelta(0) < row.next_attempt_at - books.now() <= DEPENDENCY_WAIT
+    books.clock.advance(DEPENDENCY_WAIT)
     with leased_request(s, ACME, request_key) as wish:
         assert wish.attempts == 2
