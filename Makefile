@@ -7,12 +7,15 @@ LOCK := requirements-dev.txt
 READY := .venv/.ready-$(shell cksum < $(LOCK) | tr ' ' -)
 # More for pytest: make test ARGS="-k quota".
 ARGS ?=
+# What a chaos run does wrong, and for how long.
+SEED ?= 1
+MINUTES ?= 2
 
-.PHONY: help demo up shell test check clean
+.PHONY: help demo up shell test chaos check clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## the main job on an embedded stack, checked against the emulated Amazon; ends by itself
 	.venv/bin/python -m workers.demo
@@ -28,11 +31,17 @@ shell: $(READY) ## a Python shell on the running stack, with `import tasks` done
 test: $(READY) ## all tests, with the servers they need
 	.venv/bin/pytest -n 2 --dist loadfile $(ARGS)
 
+chaos: $(READY) ## breaks a running system by a plan, and counts broken promises: make chaos SEED=1 MINUTES=2
+	.venv/bin/python -m tests.chaos.run --seed $(SEED) --minutes $(MINUTES)
+
 check: $(READY) ## formatter, linter, types, import contracts
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+chaos-selfcheck: $(READY) ## without any one guard, the crash harness must see a promise broken
+	.venv/bin/python -m tests.crash.selfcheck
 
 clean: ## removes what the targets above made: .venv, and the stacks' data in .orderdrain
 	rm -rf $$(readlink .orderdrain/*/elsewhere 2>/dev/null) .orderdrain .venv *.egg-info

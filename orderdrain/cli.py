@@ -6,8 +6,9 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 a dependency is unreachable, 4 not foun
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from orderdrain.reports import ReportKey
     from orderdrain.services import Services
 
+#: How often a command that takes long says how far it is.
+PROGRESS_SECONDS = 5
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 _account = click.option("--account", metavar="A", help="Only this account.")
@@ -56,7 +59,7 @@ def main() -> None:
 @main.command()
 @_json
 def status(as_json: bool) -> None:
-    """How many reports of each account are in each state, what waits longest, and what is paused."""
+    """How many reports of each account wait at each step, up to when its orders are in, and what is paused."""
     s = _services()
     reasons = {row.account: row for row in s.accounts.table()}
     rows = [
@@ -78,17 +81,7 @@ def status(as_json: bool) -> None:
         )
         if not rows:
             say("No account yet. Add one: orderdrain account add --help. Or look around first: make demo")
-    columns = [
-        "account",
-        "condition",
-        "listed",
-        "downloaded",
-        "parsed",
-        "acknowledged",
-        "quarantined",
-        "fresh_to",
-        "why",
-    ]
+    columns = ["account", "condition", "listed", "downloaded", "parsed", "quarantined", "fresh_to", "why"]
     show_table(rows, columns, as_json=as_json)
 
 
@@ -146,7 +139,7 @@ def show(report_id: str, account: str | None, as_json: bool) -> None:
     click.echo(f"Report {row.report_id}   {row.account} · {row.report_type} · {row.state.upper()}")
     for name, text in _story(row):
         click.echo(f"{name:<9}{text}")
-    click.echo("History")
+    click.echo("History" if history else "History: pruned")
     for entry in history:
         attempt = f"attempt {entry['attempt']}" if entry["attempt"] else ""
         evidence = f"Amazon request id {entry['request_id']}" if entry["request_id"] else ""
@@ -354,6 +347,28 @@ def sweep() -> None:
     from orderdrain import pipeline
 
     click.echo(pipeline.sweep(_services()))
+
+
+@main.command()
+@click.option(
+    "--older-than", "days", required=True, metavar="DAYS", type=click.IntRange(1), help="Finished so many days ago."
+)
+@click.option("--dry-run", is_flag=True, help="Only count what would be deleted.")
+def prune(days: int, dry_run: bool) -> None:
+    """Delete the history of reports that were finished long ago. The reports themselves stay.
+
+    \b
+    examples:
+      orderdrain prune --older-than 90 --dry-run
+      orderdrain prune --older-than 90
+    """
+    pruned, told_at = 0, time.monotonic()
+    for lines in _services().ledger.prune(timedelta(days=days), dry_run=dry_run):
+        pruned += lines
+        if time.monotonic() - told_at > PROGRESS_SECONDS:
+            told_at = time.monotonic()
+            say(f"{pruned:,} lines so far")
+    click.echo(f"{'would prune' if dry_run else 'pruned'} {pruned:,} lines of history, older than {days} days")
 
 
 # -------------------------------------------------------------------------------------------------------------- run

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2.extras
 
-from orderdrain.errors import LeaseLost, NotFound, UsageError
-from orderdrain.policy import ACKNOWLEDGE_AT_ONCE, HURRY_AFTER, MAX_ATTEMPTS, backoff
+from orderdrain.errors import GiveUp, LeaseLost, NotFound, UsageError
+from orderdrain.policy import ACKNOWLEDGE_AT_ONCE, ARCHIVE_LOSSES, HURRY_AFTER, MAX_ATTEMPTS, backoff
 from orderdrain.reports import STEP_FROM, Report, ReportKey, RowCounts, State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from orderdrain.accounts import Turn
@@ -98,12 +98,13 @@ class Ledger:
             cursor.execute(
                 "UPDATE reports r SET lease_owner = %(owner)s, lease_until = app_now() + real_seconds(%(seconds)s),"
                 " fence = fence + 1, attempts = attempts + 1, sent_at = NULL"
-                " FROM connections c JOIN applications p USING (application)"
+                " FROM connections c JOIN applications p USING (application),"
+                f" (SELECT lease_owner AS died FROM reports WHERE {_KEY} FOR UPDATE) before"
                 " WHERE r.account = %(account)s AND r.api = %(api)s AND r.report_id = %(report_id)s"
                 " AND c.account = r.account AND c.api = r.api AND c.paused_at IS NULL AND p.paused_at IS NULL"
                 " AND (r.state <> 'listed' OR c.download_after <= app_now())"
                 " AND r.state = %(state)s AND r.next_attempt_at <= app_now()"
-                " AND (r.lease_until IS NULL OR r.lease_until <= app_now()) RETURNING r.*",
+                " AND (r.lease_until IS NULL OR r.lease_until <= app_now()) RETURNING r.*, before.died",
                 {**_ids(key), "owner": owner, "seconds": self._lease_seconds, "state": state},
             )
             row = cursor.fetchone()
@@ -114,6 +115,18 @@ class Ledger:
                     {**_ids(key), "state": state},
                 )
                 return None
+            if row.died:
+                _note(
+                    cursor,
+                    key,
+                    STEP_FROM[state],
+                    "lease ran out",
+                    state,
+                    state,
+                    attempt=row.attempts - 1,
+                    worker=row.died,
+                    detail=f"{owner} begins again",
+                )
             lease = Lease(_report(row), owner, row.fence)
             if row.attempts <= MAX_ATTEMPTS:
                 return lease
@@ -160,8 +173,15 @@ class Ledger:
             )
 
     def download_again(self, lease: Lease, reason: str) -> None:
-        """From downloaded back to listed: the archive no longer has its bytes. Raises LeaseLost."""
+        """From downloaded back to listed: the archive no longer has its bytes. Raises LeaseLost, and GiveUp when they
+        were lost too often: then workers do not share one archive, and would download it for ever."""
         with self._database.transaction() as cursor:
+            cursor.execute(
+                f"SELECT count(*) AS lost FROM report_history WHERE {_KEY} AND step = 'parse' AND event = 'listed'",
+                _ids(lease.key),
+            )
+            if (lost := cursor.fetchone().lost) >= ARCHIVE_LOSSES:
+                raise GiveUp(f"{reason}, {lost + 1} times: do all workers share ORDERDRAIN_ARCHIVE?")
             _advance(cursor, lease, State.LISTED, {"archive_key": None}, detail=reason)
 
     def parsed(
@@ -509,16 +529,22 @@ class Ledger:
         )
 
     def summary(self) -> list[Any]:
-        """One row an account: how many reports in each state, the oldest that waits, and when its orders end."""
+        """One row an account: how many reports wait in each state or are quarantined, the oldest that has no rows yet,
+        and up to when its orders are in. What is finished is not counted: it is millions, and says nothing."""
         return self._database.query(
-            "SELECT a.account, count(r.report_id) FILTER (WHERE r.state = 'listed') AS listed,"
-            " count(r.report_id) FILTER (WHERE r.state = 'downloaded') AS downloaded,"
-            " count(r.report_id) FILTER (WHERE r.state = 'parsed') AS parsed,"
-            " count(r.report_id) FILTER (WHERE r.state = 'acknowledged') AS acknowledged,"
-            " count(r.report_id) FILTER (WHERE r.state = 'quarantined') AS quarantined,"
-            " min(r.available_at) FILTER (WHERE r.state IN ('listed', 'downloaded')) AS oldest_waiting,"
-            " max(r.available_at) FILTER (WHERE r.state IN ('parsed', 'acknowledged')) AS fresh_to"
-            " FROM accounts a LEFT JOIN reports r USING (account) GROUP BY a.account ORDER BY a.account"
+            "SELECT account, coalesce(listed, 0) AS listed, coalesce(downloaded, 0) AS downloaded,"
+            " coalesce(parsed, 0) AS parsed, coalesce(quarantined, 0) AS quarantined, oldest_waiting, fresh_to"
+            " FROM accounts a LEFT JOIN ("
+            "  SELECT account, count(*) FILTER (WHERE state = 'listed') AS listed,"
+            "  count(*) FILTER (WHERE state = 'downloaded') AS downloaded,"
+            "  count(*) FILTER (WHERE state = 'parsed') AS parsed,"
+            "  min(available_at) FILTER (WHERE state IN ('listed', 'downloaded')) AS oldest_waiting"
+            "  FROM reports WHERE state IN ('listed', 'downloaded', 'parsed') GROUP BY account) waiting USING (account)"
+            " LEFT JOIN (SELECT account, count(*) AS quarantined FROM reports WHERE state = 'quarantined'"
+            "  GROUP BY account) set_aside USING (account)"
+            " LEFT JOIN LATERAL (SELECT r.available_at AS fresh_to FROM reports r WHERE r.account = a.account"
+            "  AND r.state IN ('parsed', 'acknowledged') ORDER BY r.available_at DESC LIMIT 1) newest ON true"
+            " ORDER BY account"
         )
 
     def requeue(self, key: ReportKey, *, note: str) -> State:
@@ -538,6 +564,35 @@ class Ledger:
             )
             _note(cursor, key, "requeue", "requeued", State.QUARANTINED, state, worker="a person", detail=note)
             return state
+
+    # -------------------------------------------------------------------------------------------------- pruning
+
+    def prune(self, older_than: timedelta, *, batch: int = 1000, dry_run: bool = False) -> Iterator[int]:
+        """Deletes the history of reports that were finished `older_than` ago, in commits of `batch` lines looked at;
+        yields how many lines each deleted (with `dry_run`: would have).
+
+        The reports stay: a row says that its report is known, and where its bytes lie. Without it an unfiltered listing
+        would enter the report again. Nothing of `reports` is locked, so no step waits for it.
+        """
+        share = delete = ""
+        if not dry_run:
+            share = " FOR UPDATE SKIP LOCKED"  # Two that prune at once share the work.
+            delete = ", gone AS (DELETE FROM report_history WHERE history_id = ANY (ARRAY(SELECT * FROM finished)))"
+        after: int | None = 0
+        while after is not None:
+            # In the order in which the lines were written, and no further than they are old: no index by age is needed.
+            (row,) = self._database.query(
+                "WITH lines AS (SELECT history_id, account, api, report_id, at FROM report_history"
+                f"  WHERE history_id > %(after)s ORDER BY history_id LIMIT %(batch)s{share}),"
+                " finished AS (SELECT history_id FROM lines WHERE ("
+                "  SELECT r.state = 'acknowledged' AND r.acknowledged_at <= app_now() - %(older_than)s FROM reports r"
+                "  WHERE (r.account, r.api, r.report_id) = (lines.account, lines.api, lines.report_id)))"
+                f"{delete} SELECT (SELECT count(*) FROM finished) AS finished,"
+                " CASE WHEN max(at) <= app_now() - %(older_than)s THEN max(history_id) END AS last FROM lines",
+                {"after": after, "batch": batch, "older_than": older_than},
+            )
+            yield row.finished
+            after = row.last
 
 
 def _advance(

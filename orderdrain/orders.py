@@ -145,11 +145,13 @@ class _Told:
                         (SELECT array_agg(c) FROM unnest(%(told)s::text[]) c WHERE c <> ALL(l.columns) AND coalesce(
                             t.older_columns->>c < version_key(%(as_of)s, %(report_id)s, i.line) COLLATE "C", true)
                         ) AS filled
+                    OFFSET 0
                 ) AS one
                 CROSS JOIN LATERAL (
                     SELECT coalesce(jsonb_object_agg(k, v) FILTER (WHERE v IS NOT NULL), '{{}}') AS filled_extra FROM (
                         SELECT k, CASE WHEN '{EXTRA}.' || k = ANY(filled) THEN said->k ELSE t.extra->k END AS v
                         FROM (SELECT jsonb_object_keys(t.extra || said)) AS keys (k)) AS kept
+                    OFFSET 0
                 ) AS two
                 WHERE i.pass = %(pass)s
             ),

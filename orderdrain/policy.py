@@ -13,6 +13,8 @@ LAST_BACKOFF = timedelta(hours=1)
 
 #: A wrong or cut body is fetched again within the attempt, this often in all: a broken file is not a broken Amazon.
 DOWNLOADS_AN_ATTEMPT = 3
+#: Bytes that the archive has lost are downloaded again, this often: more is a fault of the set-up, not of a disk.
+ARCHIVE_LOSSES = 3
 #: A listing whose NextToken is lost begins again, this often in one task.
 RESTARTS_A_LISTING = 3
 

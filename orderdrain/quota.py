@@ -22,6 +22,10 @@ Why that is safe: Amazon's bucket gains at the same rate and holds more, and our
 Nothing can be known beforehand of other programs that use the same keys; their calls show in what Amazon answers: a
 lower remaining hour, or a refusal, which stops that operation for every worker at once.
 
+Amazon may also give less than it documents (users saw a third of it). It does not say so, but refuses: when it has
+refused again and again, the time since the last call that went is the least that it takes to restore a token. That
+pace is then kept by everybody, one call at a time, and forgotten after six hours.
+
 Times are application time. Of two workers whose clocks differ a little, the one that lags sees fewer tokens, not more.
 A clock that was set back by more than five minutes is taken like a flush: nobody waits until it has caught up.
 """
@@ -176,6 +180,7 @@ local bucket, hour = KEYS[1], KEYS[2]
 local now, restore, room, hourly = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local late, forget = tonumber(ARGV[5]), tonumber(ARGV[6])
 local HOUR, FIVE_MINUTES = 3600000, 300000
+local documented = restore
 
 local function read()
     local row = redis.call('HMGET', bucket, 'at', 'full_at', 'blocked_until', 'told_hourly', 'left', 'hour_ends')
@@ -195,6 +200,13 @@ if at and at > now + FIVE_MINUTES then
 end
 full_at = math.max(now, full_at or now + room - restore)
 if hour_ends and now >= hour_ends + late then left, hour_ends = nil, nil end
+
+-- `taken`: the last call, unless it was refused; `went`: the last one that was not; `refusals` in a row, of which each
+-- call that goes takes a quarter back: a single refusal now and then teaches nothing.
+local lesson = redis.call('HMGET', bucket, 'pace', 'pace_ends', 'taken', 'went', 'refusals')
+for i = 1, 5 do lesson[i] = tonumber(lesson[i]) end
+local pace, pace_ends, taken, went, refusals = lesson[1], lesson[2], lesson[3], lesson[4], lesson[5] or 0
+if pace and now < pace_ends then restore, room = pace, pace end
 """
 
 # -> {1 if a call may go, when one may, why not before, thousandths of tokens, calls of the hour, their limit or 0}
@@ -224,7 +236,8 @@ if blocked_until and blocked_until > now and blocked_until >= next_at then next_
 local go = next_at <= now
 if go and take then
     full_at = full_at + restore
-    write('full_at', full_at)
+    write('full_at', full_at, 'taken', now)
+    if taken then write('went', taken, 'refusals', math.max(0, refusals - 0.25)) end
     if left then redis.call('HINCRBY', bucket, 'left', -1) end
     if hourly > 0 then
         redis.call('RPUSH', hour, now)
@@ -257,7 +270,14 @@ if hourly_refusal then
     if resets_at > now then free_at = math.min(now + HOUR, resets_at) end
     redis.call('HDEL', bucket, 'left', 'hour_ends')
 else
-    write('full_at', math.max(full_at, now + room))
+    redis.call('HDEL', bucket, 'taken')
+    write('full_at', math.max(full_at, now + room), 'refusals', refusals + 1)
+    if went and refusals + 1 >= 2 then
+        local none_for = now - went
+        pace = math.min(none_for + math.max(documented, math.floor(none_for / 2)), HOUR)
+        free_at = math.max(went + pace, now + documented)
+        write('pace', pace, 'pace_ends', now + 6 * HOUR, 'full_at', free_at)
+    end
 end
 free_at = math.max(free_at, blocked_until or 0)
 write('blocked_until', free_at)

@@ -53,9 +53,13 @@ class Services:
     amazon: Callable[[Connection], ReportsApi]
     send: Send
     worker: str
+    #: What the process raises in a step whose time is up (Celery's soft time limit).
+    out_of_time: tuple[type[Exception], ...] = ()
 
     @classmethod
-    def from_settings(cls, settings: Settings, *, send: Send | None = None) -> Services:
+    def from_settings(
+        cls, settings: Settings, *, send: Send | None = None, out_of_time: tuple[type[Exception], ...] = ()
+    ) -> Services:
         """Everything wired. Without `send` nobody is told: the sweep of a running system sends what is due."""
         database = Database(settings.database_url)
         redis_client = connect(settings.redis_url)
@@ -94,4 +98,5 @@ class Services:
             amazon=amazon,
             send=send or (lambda _step, **_ids: False),
             worker=f"{socket.gethostname()}:{os.getpid()}",
+            out_of_time=out_of_time,
         )

@@ -84,11 +84,15 @@ def listing_turn(s: Services, connection: Connection, *, full: bool, since: date
             s.accounts.release(turn)
             error.reason = pause(s, connection, error)
             raise
-        except (RetryLater, GiveUp) as error:
+        except DependencyDown:
+            s.accounts.release(turn)
+            raise
+        except Exception as error:  # noqa: BLE001 - raised again, as what it means
+            failure = _failure(s, error)
             until = s.clock.now() + backoff(turn.attempts)
             s.accounts.wait_to_list(turn, until, next_token=None, failed=True)
-            error.reason = f"account {account}: listing failed: {error.reason}; next try {_clock(until)}"
-            raise
+            failure.reason = f"account {account}: listing failed: {failure.reason}; next try {_clock(until)}"
+            raise failure from None
         except BaseException:
             s.accounts.release(turn)
             raise
@@ -165,12 +169,8 @@ def leased_request(s: Services, account: str, request_key: str) -> Iterator[Requ
         s.requests.refuse(request, error.reason)
         error.reason = f"{request}: refused: {error.reason}"
         raise
-    except OrderdrainError as error:
-        s.requests.fail(request, error.reason)
-        error.reason = f"{request}: attempt {request.attempts} of {MAX_ATTEMPTS} failed: {error.reason}"
-        raise
-    except Exception as error:  # noqa: BLE001 - a bug is a failed attempt, its text stays here
-        failure = RetryLater(_unexpected(error))
+    except Exception as error:  # noqa: BLE001 - raised again, as what it means
+        failure = _failure(s, error)
         s.requests.fail(request, failure.reason)
         failure.reason = f"{request}: attempt {request.attempts} of {MAX_ATTEMPTS} failed: {failure.reason}"
         raise failure from None
@@ -253,8 +253,7 @@ def _settled(s: Services, lease: Lease, error: BaseException) -> BaseException:
             kept = " Bytes kept." if state is not State.LISTED else ""
             error.reason = f"{key}: quarantined at {step}: {error.reason}.{kept} See: orderdrain show {key.report_id}"
         case Exception():
-            ours = isinstance(error, OrderdrainError)
-            failure = error if isinstance(error, RetryLater) else RetryLater(str(error) if ours else _unexpected(error))
+            failure = _failure(s, error)
             due_at = s.ledger.fail(lease, failure.reason, request_id=request_id_of(failure))
             then = f"next try {_clock(due_at)}" if due_at else f"quarantined. See: orderdrain show {key.report_id}"
             attempt = f"{step} attempt {lease.report.attempts} of {MAX_ATTEMPTS}"
@@ -279,6 +278,15 @@ def _why_not(s: Services, key: ReportKey, state: State) -> str:
 def request_id_of(error: OrderdrainError) -> str | None:
     """Amazon's id of the call that went wrong, where there was one."""
     return error.evidence.request_id if error.evidence else None
+
+
+def _failure(s: Services, error: Exception) -> RetryLater:
+    """What any other error is to the ledger: a failed attempt."""
+    if isinstance(error, RetryLater):
+        return error
+    if isinstance(error, s.out_of_time):
+        return RetryLater("it took longer than its time limit")
+    return RetryLater(str(error) if isinstance(error, OrderdrainError) else _unexpected(error))
 
 
 def _unexpected(error: Exception) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from orderdrain.db import Database
 from orderdrain.declarations import declare
+from orderdrain.reports import State
 from orderdrain.services import Services
 from orderdrain.settings import load
 from workers.judge import ask, judge, witness
@@ -96,9 +97,8 @@ def _drain(stack: Any, services: Services, seen: Witness) -> Verdict:
 
 
 def _progress(services: Services, elapsed: float) -> None:
-    rows = services.ledger.summary()
-    states = ("listed", "downloaded", "parsed", "acknowledged", "quarantined")
-    told = "  ".join(f"{state} {sum(getattr(row, state) for row in rows):>3}" for state in states)
+    counts = dict(services.db.query("SELECT state, count(*) FROM reports GROUP BY state"))
+    told = "  ".join(f"{state} {counts.get(state, 0):>3}" for state in State)
     print(f"{elapsed:5.0f} s  {told}", flush=True)
 
 
@@ -107,12 +107,16 @@ def _table(stack: Any, services: Services, verdict: Verdict) -> None:
     truth = ask(stack.emulator["mws"], "/_emulator/truth")
     database = Database(stack.database_url)
     print(f"\n{'account':<10}{'reports told':>14}{'acknowledged':>14}{'lines told':>12}{'lines stored':>14}")
-    for row in services.ledger.summary():
-        told = [r for r in truth["told_reports"] if r["account"] == row.account and r["report_type"] == ORDERS]
-        lines = [line for line in truth["families"]["new_orders"] if line["account"] == row.account]
-        ((stored,),) = database.query("SELECT count(*) FROM order_lines WHERE account = %s", (row.account,))
-        print(f"{row.account:<10}{len(told):>14}{row.acknowledged:>14}{len(lines):>12}{stored:>14}")
-    totals = ask(stack.emulator["mws"], "/_emulator/calls?totals_only=1")["totals"]
+    for account in services.accounts.names():
+        told = [r for r in truth["told_reports"] if r["account"] == account and r["report_type"] == ORDERS]
+        lines = [line for line in truth["families"]["new_orders"] if line["account"] == account]
+        ((finished, stored),) = database.query(
+            "SELECT (SELECT count(*) FROM reports WHERE account = %(account)s AND state = 'acknowledged'),"
+            " (SELECT count(*) FROM order_lines WHERE account = %(account)s)",
+            {"account": account},
+        )
+        print(f"{account:<10}{len(told):>14}{finished:>14}{len(lines):>12}{stored:>14}")
+    totals = ask(stack.emulator["mws"], "/_emulator/calls?since=1000000000")["totals"]
     faults = ", ".join(f"{kind} {n}" for kind, n in sorted(totals["faults"].items())) or "none"
     print(
         f"{totals['calls']} calls to Amazon; faults on the way: {faults}; {verdict.lines} lines compared cell by cell\n"

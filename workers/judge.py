@@ -100,7 +100,7 @@ class Findings:
 def judge(emulator_url: str, database_url: str, *, acknowledged_before_commit: int = 0) -> Verdict:
     """Looks at everything that the emulator has told so far."""
     found = compare(emulator_url, database_url)
-    calls = ask(emulator_url, "/_emulator/calls?totals_only=1")
+    calls = ask(emulator_url, "/_emulator/calls?since=1000000000")
     return Verdict(
         reports=len(found.reports),
         orders=len({(account, order_id) for account, order_id, _ in found.keys}),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps, signals
+from celery.exceptions import SoftTimeLimitExceeded
 from kombu.exceptions import OperationalError
 
 from orderdrain.errors import DependencyDown
@@ -32,7 +33,7 @@ def services() -> Services:
     """This process's services, built when first asked for: no connection ever crosses a fork."""
     global _built  # noqa: PLW0603 - one a process, and Celery offers no other place to keep it
     if _built is None or _built[0] != os.getpid():
-        _built = (os.getpid(), Services.from_settings(settings, send=send))
+        _built = (os.getpid(), Services.from_settings(settings, send=send, out_of_time=(SoftTimeLimitExceeded,)))
     return _built[1]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -38,8 +39,15 @@ def living(folder, **parts):
             seen.database_url = stack.database_url
             services = Services.from_settings(load(stack.env))
             add_emulator_accounts(services, stack.emulator, speed=SPEED)
-            yield Live(stack, services, seen)
-            services.db.close()
+            live = Live(stack, services, seen)
+            try:
+                yield live
+            finally:
+                services.db.close()
+                # Asked to end, each would first wait for what it has at hand.
+                for process in stack.processes:
+                    if process.name.startswith("worker-"):
+                        stack.kill(process.name, signal.SIGKILL)
 
 
 class Live:
@@ -109,6 +117,10 @@ class Live:
             if (not operations or call["operation"] in operations) and account in {None, call["account"]}
         ]
 
+    def told_reports(self):
+        """What Amazon has made so far."""
+        return ask(self.stack.emulator["mws"], "/_emulator/truth")["told_reports"]
+
     def state(self, report_id, account="acme"):
         """Where a report stands; None while it is unknown."""
         rows = self.s.ledger.find(report_id, account)
@@ -121,7 +133,7 @@ class Live:
         return [entry.event for entry in self.history(report_id, account)]
 
     def pool_of(self, worker):
-        """`host:pid` as histories name them, of the processes of a worker."""
+        """The process numbers of a worker's pool: histories name them."""
         (pid,) = [process.pid for process in self.stack.processes if process.name == worker]
         return {str(child.pid) for child in psutil.Process(pid).children(recursive=True)}
 

@@ -209,7 +209,7 @@ def test_status_tells_every_account_its_counts_and_why_it_waits(run, books):
 
     assert done.stderr.startswith("3 accounts, 1 paused. 2 reports waiting, 1 quarantined.")
     told = {row[0]: row[1:] for row in cells(done)}
-    assert told[ACME] == ["running", "0", "0", "1", "0", "1", "2026-11-24 12:00:00Z", "-"]
+    assert told[ACME] == ["running", "0", "0", "1", "1", "2026-11-24 12:00:00Z", "-"]
     assert told["bravo"][:3] == ["paused", "2", "0"]
     assert told["bravo"][-1] == "AccessDenied"
     assert told["carol"][-1].startswith("throttled until ")

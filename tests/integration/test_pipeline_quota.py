@@ -1,42 +1,83 @@
-"""Amazon gives less than it documents: everything is drained all the same, and nobody else is slowed."""
+"""Amazon gives less than it documents, or refuses all the same: everything is drained, and nobody else is slowed."""
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import pytest
 
-REPORTS = 20
+from emulator.quota import _window as hour_of
+
+FORMS = ("doc", "2014", "2018")
 
 
-def slow_acme(drain, *, hourly):
-    """GetReport restores once in three minutes for acme, not once a minute as documented."""
-    drain.amazon("quota", account="acme", operation="GetReport", max=1, restore_seconds=180, hourly=hourly)
+def at(call):
+    return datetime.fromisoformat(call["at"])
 
 
-def refused(calls):
-    return [call for call in calls if call["over_quota"]]
+def attempts_counted(drain):
+    return drain.s.db.query("SELECT event, attempt FROM report_history WHERE event = 'failed' OR attempt > 1")
 
 
-@pytest.mark.parametrize("resets_on", ["2018", "2014", "doc"])
-@pytest.mark.parametrize(("hourly", "code"), [(60, "RequestThrottled"), (6, "QuotaExceeded")])
-def test_a_quota_below_the_documents_is_learned(drain, resets_on, hourly, code):
-    slow_acme(drain, hourly=hourly)
-    drain.amazon("headers", resets_on=resets_on)
+def test_a_third_of_the_documented_quota_is_learned_from_few_refusals(drain):
+    """GetReport restores once in three minutes, not once in one. Each refused call is one that Amazon counts against
+    us, and a fleet that goes on at its old pace has two of three refused, for ever."""
+    drain.amazon("quota", account="acme", operation="GetReport", max=1, restore_seconds=180, hourly=60)
+    drain.s.db.query("UPDATE accounts SET list_every = interval '1 hour'")
     for account in ("acme", "bravo"):
-        drain.amazon("reports", account=account, count=REPORTS)
+        drain.amazon("reports", account=account, count=40)
 
     drain.run()
-    calls = drain.calls("GetReport", account="acme")
-    over = refused(calls)
-    print(
-        resets_on,
-        hourly,
-        len(calls),
-        len(over),
-        [c["n"] for c in over],
-        [c["code"] for c in over][:5],
-        calls[0]["at"],
-        calls[-1]["at"],
-    )
-    b = drain.calls("GetReport", account="bravo")
-    print(len(b), b[0]["at"], b[-1]["at"], len(drain.calls()), len(refused(drain.calls())))
-    print([(c["at"][11:19], c["code"]) for c in calls][:30])
+
+    slow = drain.calls("GetReport", account="acme")
+    refused = [number for number, call in enumerate(slow) if call["code"] == "RequestThrottled"]
+    assert len(refused) < len(slow) / 10
+    assert sum(number >= 20 for number in refused) <= sum(number < 20 for number in refused), "falling"
+    normal = drain.calls("GetReport", account="bravo")
+    assert at(normal[-1]) - at(normal[0]) < timedelta(minutes=41), "one a minute, as documented"
+    assert attempts_counted(drain) == []
+    drain.assert_judged(refused=len(refused))
+
+
+@pytest.mark.parametrize("resets_on", FORMS)
+def test_a_used_up_hour_is_waited_for_to_its_end_in_each_form_of_its_header(drain, resets_on):
+    """Three forms of one date were recorded: one that is not understood would cost an hour, or refusals."""
+    drain.amazon("headers", resets_on=resets_on)
+    drain.amazon("reports", account="acme", count=3)
+    drain.amazon("reports", account="bravo", count=3)
+    drain.fault("GetReport", "quota_exceeded", account="acme")
+
+    drain.run()
+
+    refused, *later = drain.calls("GetReport", account="acme")
+    assert (refused["code"], len(later)) == ("QuotaExceeded", 3)
+    ends = hour_of("acme", at(refused)) + timedelta(hours=1)
+    assert ends <= at(later[0]) < ends + timedelta(minutes=1)
+    assert len(drain.calls("GetReport", account="bravo")) == 3
+    assert attempts_counted(drain) == []
+    drain.assert_judged()
+
+
+def test_a_smaller_hour_than_documented_is_kept_without_a_refusal(drain):
+    """Amazon tells the size of its hour in every answer: what it told need not be tried."""
+    drain.amazon("quota", account="acme", operation="GetReport", max=6, restore_seconds=60, hourly=6)
+    drain.amazon("reports", account="acme", count=14)
+
+    drain.run(stride_minutes=5)
+
+    assert [call["code"] for call in drain.calls("GetReport")] == [None] * 14
+    drain.assert_judged()
+
+
+@pytest.mark.parametrize("fault", ["throttle", "quota_exceeded"])
+@pytest.mark.parametrize("operation", ["GetReportList", "GetReport", "UpdateReportAcknowledgements"])
+def test_a_refusal_is_waited_out_and_spends_no_attempt(drain, operation, fault):
+    """Throttled is not broken: counted as failures, a bad hour at Amazon would quarantine everything."""
+    drain.fault(operation, fault)
+    drain.amazon("reports", account="acme", count=2)
+
+    drain.run()
+
+    assert [call["fault"] for call in drain.calls() if call["fault"]] == [fault]
+    assert attempts_counted(drain) == []
+    drain.assert_judged()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import traceback
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -355,7 +356,7 @@ def list_with(s, connection, error):
         with listing_turn(s, connection, full=False, since=None) as turn:
             turn.next_token = "page-2"
             raise error
-    except type(error) as left:
+    except (type(error), RetryLater) as left:
         return str(left)
 
 
@@ -406,9 +407,22 @@ def test_a_listing_that_meets_refused_credentials_pauses_its_account(s, books, c
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), DependencyDown("Redis"), ValueError("a bug")])
 def test_a_turn_is_given_back_whatever_ends_the_listing(s, connection, error):
     """The account must not wait out a lease for nothing."""
-    list_with(s, connection, error)
+    said = list_with(s, connection, error)
+    assert "a bug" not in said.replace("(a bug: please report it)", ""), "the text of an unexpected error"
     with listing_turn(s, connection, full=False, since=None):
         pass
+
+
+class TimeIsUp(Exception):
+    """As Celery's soft time limit is raised: anywhere."""
+
+
+def test_a_step_whose_time_is_up_has_failed_and_is_no_bug(s, books, key):
+    """A soft time limit is expected: its line must not ask anybody to report a bug."""
+    limited = replace(s, out_of_time=(TimeIsUp,))
+    with pytest.raises(RetryLater, match="longer than its time limit"), leased(limited, key, State.LISTED):
+        raise TimeIsUp
+    assert books.row(key).attempts == 1
 
 
 def test_acknowledging_without_quota_waits_and_gives_its_turn_back(s, books, connection):
