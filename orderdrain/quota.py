@@ -24,7 +24,7 @@ lower remaining hour, or a refusal, which stops that operation for every worker 
 
 Amazon may also give less than it documents (users saw a third of it). It does not say so, but refuses: when it has
 refused again and again, the time since the last call that went is the least that it takes to restore a token. That
-pace is then kept by everybody, one call at a time, and forgotten after six hours.
+pace, five times the documented at most, is then kept by everybody, one call at a time, and forgotten after six hours.
 
 Times are application time. Of two workers whose clocks differ a little, the one that lags sees fewer tokens, not more.
 A clock that was set back by more than five minutes is taken like a flush: nobody waits until it has caught up.
@@ -274,7 +274,8 @@ else
     write('full_at', math.max(full_at, now + room), 'refusals', refusals + 1)
     if went and refusals + 1 >= 2 then
         local none_for = now - went
-        pace = math.min(none_for + math.max(documented, math.floor(none_for / 2)), HOUR)
+        -- Another program that took the tokens of an idle hour looks the same: it must not cost us more than this.
+        pace = math.min(none_for + math.max(documented, math.floor(none_for / 2)), 5 * documented)
         free_at = math.max(went + pace, now + documented)
         write('pace', pace, 'pace_ends', now + 6 * HOUR, 'full_at', free_at)
     end

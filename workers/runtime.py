@@ -44,7 +44,8 @@ def send(step: str, **ids: Any) -> bool:
     worst for one that is frozen.
     """
     try:
-        app.send_task(f"reports.{step}", kwargs=ids, task_id=task_id(step, ids))
+        # Sent by name, Celery does not ask the task's own options: nobody waits for this result (docs/adr/0007).
+        app.send_task(f"reports.{step}", kwargs=ids, task_id=task_id(step, ids), ignore_result=True)
     except OperationalError as error:
         log.warning("not sent, the sweep will", step=step, reason=str(error).splitlines()[0], **ids)
         return False

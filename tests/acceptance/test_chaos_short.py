@@ -1,0 +1,143 @@
+"""A chaos run of half a minute, and that its judges see what is broken. `make chaos` is the long one."""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+from collections import Counter
+from contextlib import suppress
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from types import SimpleNamespace
+
+import pytest
+
+from tests.chaos import promises
+from tests.chaos.faults import Faults
+from tests.chaos.plan import AMAZON, KINDS, make_plan
+from tests.chaos.proxy import proxies
+from tests.chaos.run import heal, quiet_bound, shake
+from tests.chaos.system import shaken_system
+
+SEED, SECONDS = 5, 25
+
+#: What a person with bad luck, or a bug, would do to the tables: each breaks one promise.
+TAMPERING = {
+    "lost": "DELETE FROM order_lines WHERE ctid IN (SELECT ctid FROM order_lines ORDER BY order_id LIMIT 1)",
+    "doubled": "UPDATE order_lines SET order_item_id = '1' WHERE ctid IN (SELECT ctid FROM order_lines ORDER BY order_id LIMIT 1)",
+    "wrong": "UPDATE order_lines SET quantity = 77 WHERE ctid IN (SELECT ctid FROM order_lines ORDER BY order_id DESC LIMIT 1)",
+    "left": "UPDATE reports SET state = 'quarantined', quarantined_from = 'parsed' WHERE ctid IN (SELECT ctid FROM reports LIMIT 1)",
+    "buyers_seen": "UPDATE reports SET reason = (SELECT max(buyer_email) FROM buyers)",
+    "bugs": "UPDATE report_history SET detail = 'unexpected KeyError at orders.py:7 (a bug: please report it)'",
+}
+
+
+@pytest.mark.timeout(300)
+def test_half_a_minute_of_chaos_breaks_no_promise_and_a_broken_one_would_be_seen(stack_folder):
+    """The two promises hold while everything around fails; and a judge that finds nothing must be able to."""
+    with shaken_system(stack_folder / "stack", SEED) as system:
+        faults = Faults(system)
+        shake(system, faults, make_plan(SEED, SECONDS))
+        bound = quiet_bound(system, faults)
+
+        assert heal(system, bound) < bound, system.waits()
+        kept = promises.broken_promises(system, faults)
+
+        assert {name: [str(each) for each in broken] for name, broken in kept.items() if broken} == {}
+        assert faults.done["postgres_restored"] == 1
+        assert faults.done.total() >= 8, faults.done
+
+        for tampering in TAMPERING.values():
+            system.query(tampering)
+        seen = promises.broken_promises(system, faults)
+        assert [name for name in TAMPERING if not seen[name]] == []
+
+
+def test_the_same_seed_gives_the_same_plan_and_two_minutes_hold_every_kind_of_fault():
+    """A failing run must be repeated, and a kind that is never dealt is never shown."""
+    assert make_plan(7, 120) == make_plan(7, 120)
+    assert make_plan(7, 120) != make_plan(8, 120)
+    for seed in range(1, 6):
+        kinds = {fault.kind for fault in make_plan(seed, 120)}
+        assert kinds == {*KINDS, "amazon_fault", "report_kills_worker", "postgres_backed_up", "postgres_restored"}
+    ordered = {fault.how for fault in make_plan(1, 900) if fault.kind == "amazon_fault"}
+    assert ordered == {f"{operation} {kind}" for operation, kind in AMAZON}
+
+
+def call(operation, at, *, code=None, fault=None, over_quota=False, next_token=False, report_ids=()):
+    """One entry of Amazon's record, as far as the judges read it."""
+    return {
+        "at": f"2026-11-25T{at}Z",
+        "account": "acme",
+        "operation": operation,
+        "code": code,
+        "fault": fault,
+        "applied": code is None,
+        "over_quota": over_quota,
+        "next_token": next_token,
+        "report_ids": list(report_ids),
+    }
+
+
+def nothing_done(**done):
+    return SimpleNamespace(done=Counter(done), excuses=[], at_backup=Counter(), at_restore=Counter())
+
+
+def test_a_second_download_in_one_attempt_is_seen_and_one_after_a_bad_body_is_not():
+    """A body that came wrong is fetched again within the attempt; anything else is work done twice."""
+    once = SimpleNamespace(query=lambda _: [("acme", "1", 1)])
+    bad, good = (call("GetReport", "10:00:00", report_ids="1", fault=fault) for fault in ("wrong_md5", None))
+    assert promises._downloaded_twice(once, [bad, good], nothing_done()) == []
+    assert len(promises._downloaded_twice(once, [good, good], nothing_done())) == 1
+
+
+def test_two_listings_of_an_account_at_once_are_seen_and_one_begun_anew_is_not():
+    """A next page that follows the end of another listing was asked for by somebody who still went on with his own."""
+    first, follows = "GetReportList", "GetReportListByNextToken"
+    anew = [
+        call(first, "10:00:00", next_token=True),
+        call(first, "10:00:01", next_token=True),
+        call(follows, "10:00:02"),
+    ]
+    assert promises._listed_twice(anew, nothing_done()) == []
+    assert len(promises._listed_twice([*anew, call(follows, "10:00:03")], nothing_done())) == 1
+
+
+def test_a_flushed_redis_excuses_one_refusal_a_bucket_and_no_more():
+    """Its bucket begins with one token, and Amazon's may be empty; from then on it knows."""
+    refused = [call("GetReport", f"10:00:0{n}", code="RequestThrottled", over_quota=True) for n in range(2)]
+    assert len(promises._over_quota(refused, nothing_done())) == 2
+    assert len(promises._over_quota(refused, nothing_done(redis_flushed=1))) == 1
+
+
+class Answering(BaseRequestHandler):
+    """A server that answers each byte with eight."""
+
+    def handle(self):
+        with suppress(ConnectionError):
+            while self.request.recv(1):
+                self.request.sendall(b"12345678")
+
+
+def test_a_proxy_cuts_an_answer_in_the_middle_and_holds_one_up():
+    """What the run does to connections must be what it says that it does."""
+    with ThreadingTCPServer(("127.0.0.1", 0), Answering) as server, proxies("one") as between:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        proxy = between["one"]
+        proxy.target = server.server_address
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client:
+            client.sendall(b"?")
+            assert client.recv(100) == b"12345678"
+
+            proxy.stall()
+            client.sendall(b"?")
+            assert select.select([client], [], [], 0.3)[0] == []
+            proxy.flow()
+            assert client.recv(100) == b"12345678"
+
+            assert proxy.cut() == 1
+            client.sendall(b"?")
+            assert client.recv(100) == b"1234"
+            with pytest.raises(ConnectionResetError):
+                client.recv(100)
+        server.shutdown()
