@@ -11,7 +11,7 @@ ARGS ?=
 SEED ?= 1
 MINUTES ?= 2
 
-.PHONY: help demo up shell test chaos check clean
+.PHONY: help demo up shell test chaos chaos-selfcheck check clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -34,14 +34,14 @@ test: $(READY) ## all tests, with the servers they need
 chaos: $(READY) ## breaks a running system by a plan, and counts broken promises: make chaos SEED=1 MINUTES=2
 	.venv/bin/python -m tests.chaos.run --seed $(SEED) --minutes $(MINUTES)
 
+chaos-selfcheck: $(READY) ## without any one guard, the crash harness must see a promise broken
+	.venv/bin/python -m tests.crash.selfcheck
+
 check: $(READY) ## formatter, linter, types, import contracts
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-
-chaos-selfcheck: $(READY) ## without any one guard, the crash harness must see a promise broken
-	.venv/bin/python -m tests.crash.selfcheck
 
 clean: ## removes what the targets above made: .venv, and the stacks' data in .orderdrain
 	rm -rf $$(readlink .orderdrain/*/elsewhere 2>/dev/null) .orderdrain .venv *.egg-info

@@ -520,12 +520,14 @@ class Ledger:
         self, *, account: str | None = None, state: str | None = None, report_type: str | None = None, limit: int = 50
     ) -> list[Any]:
         """Reports, newest first; one more than `limit`, so that the caller sees whether there are more."""
+        wanted = {"account": account, "state": state, "report_type": report_type}
+        # Only what is asked for: by "account = account" Postgres would expect few rows, and read all of them.
+        where = " AND ".join(f"{name} = %({name})s" for name, value in wanted.items() if value is not None)
         return self._database.query(
             "SELECT account, api, report_id, report_type, state, available_at, attempts, next_attempt_at,"
             " rows_read, rows_rejected, reason"
-            " FROM reports WHERE account = coalesce(%s, account) AND state = coalesce(%s, state)"
-            " AND report_type = coalesce(%s, report_type) ORDER BY available_at DESC, account, report_id LIMIT %s",
-            (account, state, report_type, limit + 1),
+            f" FROM reports WHERE {where or 'true'} ORDER BY available_at DESC, account, report_id LIMIT %(limit)s",
+            {**wanted, "limit": limit + 1},
         )
 
     def summary(self) -> list[Any]:

@@ -111,8 +111,8 @@ def _table(stack: Any, services: Services, verdict: Verdict) -> None:
         told = [r for r in truth["told_reports"] if r["account"] == account and r["report_type"] == ORDERS]
         lines = [line for line in truth["families"]["new_orders"] if line["account"] == account]
         ((finished, stored),) = database.query(
-            "SELECT (SELECT count(*) FROM reports WHERE account = %(account)s AND state = 'acknowledged'),"
-            " (SELECT count(*) FROM order_lines WHERE account = %(account)s)",
+            "SELECT (SELECT count(*) FROM reports WHERE account = %(account)s AND state = 'acknowledged') AS finished,"
+            " (SELECT count(*) FROM order_lines WHERE account = %(account)s) AS stored",
             {"account": account},
         )
         print(f"{account:<10}{len(told):>14}{finished:>14}{len(lines):>12}{stored:>14}")

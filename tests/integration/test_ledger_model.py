@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,31 +35,35 @@ LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 NEAR = timedelta(seconds=3)
 
 
+#: From Amazon to its end: the least that a run must have walked.
+PATH = {(None, "listed"), ("listed", "downloaded"), ("downloaded", "parsed"), ("parsed", "acknowledged")}
+
+
 def test_the_ledger_does_what_its_model_does(database_url):
     """Two workers, a late commit and a sweep can meet in more ways than anybody writes down one by one."""
-    run(database_url, settings(max_examples=25, stateful_step_count=50))
+    assert walked_by(database_url, settings(max_examples=50, stateful_step_count=40)) >= PATH
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_ledger_does_what_its_model_does_for_longer(database_url):
-    """The same, at night, with many more stories."""
-    run(database_url, settings(max_examples=500, stateful_step_count=80))
+    """At night: so many stories that each arrow of the page is walked."""
+    assert walked_by(database_url, settings(max_examples=800, stateful_step_count=60)) == ARROWS
 
 
-def run(database_url, how):
+def walked_by(database_url, how):
+    """Runs the machine; returns the arrows that reports have walked in it."""
     workers = [Books.open(database_url, account_slots=SLOTS) for _ in WORKERS]
-    walked = Counter()
+    walked = set()
     try:
         run_state_machine_as_test(
             lambda: TheLedger(workers, walked),
-            settings=settings(how, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True),
+            settings=settings(how, deadline=None, suppress_health_check=list(HealthCheck)),
         )
     finally:
         for books in workers:
             books.db.close()
-    print(walked)
-    assert walked.keys() == ARROWS, "not every arrow of docs/states.md was walked: nothing was shown of the others"
+    return walked
 
 
 # --------------------------------------------------------------------------------------------------- what is allowed
@@ -163,9 +166,9 @@ workers = st.integers(0, len(WORKERS) - 1)
 places = st.integers(0, 99)
 #: Of what was given out, mostly the last, and at times one of long ago.
 lately = st.sampled_from([0, 0, 0, 0, 1, 1, 2, 3, 5, 8, 13])
-#: How a step may end; most end well, or few stories would get far.
+#: How a step may end.
 ends = st.sampled_from(
-    ["advances"] * 5 + ["snoozes", "fails", "fails", "gives back", "gives up", "downloads again", "renews"]
+    ["advances", "snoozes", "fails", "gives back", "gives up", "downloads again", "advances", "gives up", "fails"]
 )
 
 
@@ -258,6 +261,16 @@ class TheLedger(RuleBasedStateMachine):
     def a_worker_ends(self, place, how):
         """Any worker that ever had a lease: in time, late, or twice."""
         self.end(*self.leases[-1 - place % len(self.leases)], how)
+
+    @precondition(lambda self: self.leases)
+    @rule(place=lately)
+    def a_worker_renews(self, place):
+        books, lease = self.leases[-1 - place % len(self.leases)]
+        report, now = self.expected[lease.key], self.now()
+        holds = report.owner is not None and report.fence == lease.fence and report.lease_until > now
+        assert books.ledger.renew(lease) == holds
+        if holds:
+            report.lease_until = now + LEASE
 
     # ------------------------------------------------------------------------------------------ sweep and person
 
@@ -376,7 +389,7 @@ class TheLedger(RuleBasedStateMachine):
         before = self.seen.get(row.report_id)
         if row.state != before:
             assert (before, row.state) in ARROWS
-            self.walked[before, row.state] += 1
+            self.walked.add((before, row.state))
         self.seen[row.report_id] = row.state
 
     def at_most_one_lease_is_live(self, row):
@@ -442,11 +455,6 @@ class TheLedger(RuleBasedStateMachine):
         if how == "downloads again" and lease.report.state is LISTED:
             return
         lost = report.owner is None or report.fence != lease.fence
-        if how == "renews":
-            assert books.ledger.renew(lease) == (not lost and report.lease_until > now)
-            if not lost and report.lease_until > now:
-                report.lease_until = now + LEASE
-            return
         before, until = self.everything(), now + timedelta(minutes=1)
         try:
             _ends(books, lease, how, until)
