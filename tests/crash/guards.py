@@ -1,0 +1,120 @@
+"""The guards of orderdrain, each with the cheapest run that notices when it is gone.
+
+A guard is taken out by changing one text in the running code, in the process that dies of it: nothing in the product
+knows how to be unsafe. A text that is no longer there fails loudly, so that no guard moves unseen.
+"""
+
+from __future__ import annotations
+import __future__
+
+import inspect
+import sys
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orderdrain import archive, ledger, orders, pipeline
+from orderdrain.accounts import Accounts
+from orderdrain.amazon.mws import MwsReports
+from orderdrain.ledger import Ledger
+from orderdrain.locks import Locks
+from tests.crash import runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Guard:
+    """`off` takes it out of this process; `run` is the kind of day that does not end well without it."""
+
+    name: str
+    off: Callable[[], None]
+    run: Callable
+
+
+def changed(text, instead, *places):
+    """Changes a text in functions; each place is a module or a class, and the function's name there."""
+
+    def off():
+        for owner, name in places:
+            function = vars(owner)[name]
+            source = textwrap.dedent(inspect.getsource(function))
+            assert text in source, f"{name} no longer holds {text!r}: where is this guard now?"
+            if inspect.isclass(owner):  # outside of a class statement super() must be told where it stands
+                source = source.replace("super()", f"super({owner.__name__}, self)")
+            made = {}
+            file, flags = inspect.getsourcefile(function), __future__.annotations.compiler_flag
+            code = compile(source.replace(text, instead), file, "exec", flags)
+            exec(code, vars(sys.modules[function.__module__]), made)
+            setattr(owner, name, made[name])
+
+    return off
+
+
+GUARDS = (
+    Guard(
+        "fence check",
+        changed(" AND fence = %(fence)s", "", (ledger, "_advance"), (ledger, "_set_aside"), (Ledger, "_end")),
+        runs.paused_past_its_lease,
+    ),
+    Guard(
+        "state check before acknowledge",
+        changed(" AND r.state = 'parsed'", "", (Ledger, "begin_acknowledging")),
+        runs.undisturbed,
+    ),
+    Guard(
+        "newest wins",
+        changed(" AND i.is_newer\n", " AND NOT i.is_new\n", (orders._Told, "merge_lines")),
+        runs.undisturbed,
+    ),
+    Guard(
+        "lease expiry",
+        changed("lease_until = app_now() + real_seconds(%(seconds)s)", "lease_until = 'infinity'", (Ledger, "lease")),
+        runs.death_before("download: DirectoryArchive.writer: open"),
+    ),
+    Guard(
+        "MD5 comparison",
+        changed("announced is not None and announced.strip() != came", "False", (MwsReports, "download")),
+        runs.undisturbed,
+    ),
+    Guard("sweep", changed("sent = send_due(s)", "sent = 0", (pipeline, "sweep")), runs.messages_lost),
+    Guard(
+        "turn of the lister",
+        changed(" AND (c.turn IS NULL OR c.turn_until <= app_now())", "", (Accounts, "take_listing")),
+        runs.listed_by_two_after_a_flush,
+    ),
+    Guard(
+        "Redis lock of the lister",
+        changed("(account, ", "(account, secrets.token_hex(4), ", (Locks, "listing")),
+        runs.listed_by_two_after_a_jump,
+    ),
+    Guard(
+        "Redis lock of the report",
+        changed("(account, api, report_id, step)", "(account, secrets.token_hex(4))", (Locks, "report")),
+        runs.delivered_twice_after_a_jump,
+    ),
+    Guard(
+        "atomic archive write",
+        changed(
+            "incoming / secrets.token_hex(16)",
+            "_folder(self._final.parent) / self._final.name",
+            (archive._FileWriter, "__init__"),
+        ),
+        runs.death_before("download: MwsReports.download: call to Amazon"),
+    ),
+    Guard(
+        "transaction around parse",
+        changed(
+            "_advance(cursor,",
+            "with type(self._database)(self._database.url).transaction() as own: _advance(own,",
+            (Ledger, "parsed"),
+        ),
+        runs.death_before("parse: parse: commit"),
+    ),
+    Guard(
+        "looking before asking again",
+        changed("_ours_at_amazon(s, api, wish) or ", "", (pipeline, "request")),
+        runs.death_before("request: Requests.submitted: commit"),
+    ),
+)
