@@ -368,7 +368,7 @@ def prune(days: int, dry_run: bool) -> None:
         if time.monotonic() - told_at > PROGRESS_SECONDS:
             told_at = time.monotonic()
             say(f"{pruned:,} lines so far")
-    click.echo(f"{'would prune' if dry_run else 'pruned'} {pruned:,} lines of history, older than {days} days")
+    click.echo(f"{'would prune' if dry_run else 'pruned'} {pruned:,} lines of history")
 
 
 # -------------------------------------------------------------------------------------------------------------- run

@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 #: Any number that no other program takes on this database as an advisory lock: two migrations must not run at once.
 MIGRATION_LOCK = 7_203_110_409
 
+#: Real seconds after which Postgres ends a session that stands still within a transaction. A worker that is paused then
+#: holds its row locks no longer; without it, whoever needs one of these rows would wait until it goes on.
+IDLE_SECONDS = 60
+
+#: Either side misses the other half a minute after it has vanished without a word (power, network); the kernel's own
+#: default is two hours. These are the server's part, the client's are said where it connects.
+_MISSED = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=4"
+
 #: psycopg2's NamedTupleCursor: rows are read by name. Its published types know neither its methods nor the names.
 Cursor = Any
 
@@ -71,7 +79,14 @@ class Database:
         # After a fork the parent's connection belongs to the parent: closing it here would end its session.
         if getattr(local, "connection", None) is None or local.pid != os.getpid() or local.connection.closed:
             local.connection = psycopg2.connect(
-                self.url, connect_timeout=5, application_name="orderdrain", options="-c timezone=UTC -c jit=off"
+                self.url,
+                connect_timeout=5,
+                application_name="orderdrain",
+                options=f"-c timezone=UTC -c jit=off -c idle_in_transaction_session_timeout={IDLE_SECONDS}s {_MISSED}",
+                keepalives_idle=10,
+                keepalives_interval=5,
+                keepalives_count=4,
+                tcp_user_timeout=30_000,
             )
             local.pid = os.getpid()
         return local.connection

@@ -139,6 +139,7 @@ class _Told:
                 FROM pass i LEFT JOIN {table} t ON t.account = %(account)s AND {matches}
                 LEFT JOIN layouts l ON l.layout = t.layout
                 CROSS JOIN LATERAL (SELECT coalesce(i.extra, '{{}}') AS said) AS none
+                -- OFFSET 0 keeps these apart: folded into the rest they are planned, and run, once for each column.
                 CROSS JOIN LATERAL (
                     SELECT (t.extra - %(extra)s::text[]) || said AS newer_extra,
                         -- Columns that this report tells and that no newer one has told.

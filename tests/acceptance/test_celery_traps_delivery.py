@@ -91,6 +91,17 @@ def test_a_connection_lost_while_nothing_runs_costs_nothing(works, worker):
     assert pool_of(worker)
 
 
+def test_no_result_is_kept_of_a_step_that_another_step_sent(works, worker):
+    """Sent by name, a task's own options are not asked: each step left a key in Redis that nobody reads."""
+    (key,) = works.downloaded_reports(1)
+    works.send_parse(key)
+    works.wait_parsed(key)
+    works.wait_no_messages()
+
+    assert said(worker, "Task reports.acknowledge["), "it is the parse that sends this one"
+    assert works.redis.keys(f"{KEY_PREFIX}celery-task-meta-*") == []
+
+
 def test_a_message_that_vanished_on_its_way_is_sent_again_by_the_sweep(works, worker):
     """A worker whose connection dies between taking a message and noting it leaves no trace of it in Redis."""
     os.kill(worker.pid, signal.SIGSTOP)

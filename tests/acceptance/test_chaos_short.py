@@ -16,7 +16,7 @@ from tests.chaos import promises
 from tests.chaos.faults import Faults
 from tests.chaos.plan import AMAZON, KINDS, make_plan
 from tests.chaos.proxy import proxies
-from tests.chaos.run import heal, quiet_bound, shake
+from tests.chaos.run import heal, quiet_bound, shake, waits
 from tests.chaos.system import shaken_system
 
 SEED, SECONDS = 5, 25
@@ -40,7 +40,7 @@ def test_half_a_minute_of_chaos_breaks_no_promise_and_a_broken_one_would_be_seen
         shake(system, faults, make_plan(SEED, SECONDS))
         bound = quiet_bound(system, faults)
 
-        assert heal(system, bound) < bound, system.waits()
+        assert heal(system, bound) < bound, waits(system)
         kept = promises.broken_promises(system, faults)
 
         assert {name: [str(each) for each in broken] for name, broken in kept.items() if broken} == {}
