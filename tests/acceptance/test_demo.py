@@ -19,7 +19,12 @@ def test_the_demo_drains_three_sellers_and_ends_by_itself(stack_folder):
         shutil.copytree(source, copy) if source.is_dir() else shutil.copy(source, copy)
 
     ended = subprocess.run(
-        [sys.executable, "-m", "workers.demo"], cwd=stack_folder, capture_output=True, text=True, timeout=170, check=False
+        [sys.executable, "-m", "workers.demo"],
+        cwd=stack_folder,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
     )
 
     last = ended.stdout.splitlines()[-1]

@@ -167,9 +167,8 @@ places = st.integers(0, 99)
 #: Of what was given out, mostly the last, and at times one of long ago.
 lately = st.sampled_from([0, 0, 0, 0, 1, 1, 2, 3, 5, 8, 13])
 #: How a step may end.
-ends = st.sampled_from(
-    ["advances", "snoozes", "fails", "gives back", "gives up", "downloads again", "advances", "gives up", "fails"]
-)
+ENDS = ("advances", "snoozes", "fails", "gives back", "gives up", "downloads again")
+ends = st.sampled_from((*ENDS, "advances", "gives up", "fails"))
 
 
 class TheLedger(RuleBasedStateMachine):
@@ -263,13 +262,24 @@ class TheLedger(RuleBasedStateMachine):
         self.end(*self.leases[-1 - place % len(self.leases)], how)
 
     @precondition(lambda self: self.leases)
+    @rule(place=lately, taker=workers)
+    def a_worker_ends_after_another_took_over(self, place, taker):
+        """The worst moment to come late, however it ends: another is at the same step of the same report."""
+        late, lease = self.leases[-1 - place % len(self.leases)]
+        if self.holds(lease) and lease.report.attempts < MAX_ATTEMPTS:
+            self.books.clock.advance(LEASE + NEAR)
+            assert self.lease(lease.key, lease.report.state, taker, at=self.now())
+            for how in ENDS:
+                self.end(late, lease, how)
+
+    @precondition(lambda self: self.leases)
     @rule(place=lately)
     def a_worker_renews(self, place):
         books, lease = self.leases[-1 - place % len(self.leases)]
         report, now = self.expected[lease.key], self.now()
-        holds = report.owner is not None and report.fence == lease.fence and report.lease_until > now
-        assert books.ledger.renew(lease) == holds
-        if holds:
+        in_time = self.holds(lease) and report.lease_until > now
+        assert books.ledger.renew(lease) == in_time
+        if in_time:
             report.lease_until = now + LEASE
 
     # ------------------------------------------------------------------------------------------ sweep and person
@@ -430,6 +440,10 @@ class TheLedger(RuleBasedStateMachine):
                 return now
             self.books.clock.advance(2 * NEAR)
 
+    def holds(self, lease):
+        report = self.expected[lease.key]
+        return report.owner is not None and report.fence == lease.fence
+
     def run_out(self, now):
         return {key for key, report in self.expected.items() if report.owner and report.lease_until <= now}
 
@@ -454,7 +468,7 @@ class TheLedger(RuleBasedStateMachine):
         report, now = self.expected[lease.key], self.now()
         if how == "downloads again" and lease.report.state is LISTED:
             return
-        lost = report.owner is None or report.fence != lease.fence
+        lost = not self.holds(lease)
         before, until = self.everything(), now + timedelta(minutes=1)
         try:
             _ends(books, lease, how, until)
