@@ -83,7 +83,9 @@ class Live:
         (redis,) = [
             process
             for process in psutil.Process().children(recursive=True)
-            if f":{port}" in " ".join(process.cmdline()) and "-server" in process.name()
+            if process.status() != psutil.STATUS_ZOMBIE
+            and "-server" in process.name()
+            and f":{port}" in " ".join(process.cmdline())
         ]
         binary = redis.exe()
         redis.kill()

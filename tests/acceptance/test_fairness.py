@@ -17,15 +17,15 @@ from workers.local import EmulatorOptions, running_stack
 
 
 @pytest.mark.parametrize(
-    ("large", "accounts", "each", "patience"),
+    ("large", "accounts", "each", "sweep_seconds"),
     [
-        pytest.param(500, 50, 4, 60, id="500 beside 50 x 4", marks=pytest.mark.timeout(300)),
-        pytest.param(
-            5000, 500, 10, 900, id="5000 beside 500 x 10", marks=[pytest.mark.slow, pytest.mark.timeout(2400)]
-        ),
+        pytest.param(500, 50, 4, 1, id="500 beside 50 x 4", marks=pytest.mark.timeout(300)),
+        pytest.param(5000, 500, 10, 10, id="5000 beside 500 x 10", marks=[pytest.mark.slow, pytest.mark.timeout(2400)]),
     ],
 )
-def test_small_accounts_are_done_in_twice_the_time_that_they_need_alone(stack_folder, large, accounts, each, patience):
+def test_small_accounts_are_done_in_twice_the_time_that_they_need_alone(
+    stack_folder, large, accounts, each, sweep_seconds
+):
     """A seller who joins with a backlog of months must not keep everybody else's orders back.
 
     The same accounts with as many new reports each, first alone, then beside the large one, which is listed first.
@@ -35,7 +35,7 @@ def test_small_accounts_are_done_in_twice_the_time_that_they_need_alone(stack_fo
         running_stack(stack_folder, emulator=emulator, workers=0, beat=False, flower=False) as stack,
         two_processes(stack),
     ):
-        system = System(stack, patience)
+        system = System(stack, sweep_seconds)
         big, *small = system.accounts
         system.drain(small, 1)  # Each process has opened its connections, each small account has been listed.
 
@@ -53,8 +53,8 @@ def test_small_accounts_are_done_in_twice_the_time_that_they_need_alone(stack_fo
 class System:
     """A running stack, driven as beat and the sellers would."""
 
-    def __init__(self, stack, patience):
-        self._amazon, self._patience = stack.emulator["mws"], patience
+    def __init__(self, stack, sweep_seconds):
+        self._amazon, self._sweep_seconds = stack.emulator["mws"], sweep_seconds
         settings = load(stack.env)
         self._services = Services.from_settings(settings)
         self._app = Celery("fairness", set_as_current=False)
@@ -76,9 +76,8 @@ class System:
         for account in (*first, *accounts):
             self._app.send_task("reports.list", kwargs={"account": account})
         while self._finished(accounts) < expected:
-            assert time.monotonic() - begun < self._patience, "it takes too long"
             time.sleep(0.05)
-            if time.monotonic() - swept > 1:  # What waits for a sweep waits for less than the difference looked for.
+            if time.monotonic() - swept > self._sweep_seconds:
                 self._app.send_task("reports.sweep")
                 swept = time.monotonic()
         return time.monotonic() - begun

@@ -108,8 +108,8 @@ class Faults:
     # ---------------------------------------------------------------------------------------- Redis and Postgres
 
     def _redis_flushed(self, fault):
-        redis = self.system.redis()
-        return redis is not None and redis.flushall()
+        self.system.start_redis()
+        self.system.redis().flushall()
 
     def _redis_restarted(self, fault):
         if self.system.redis_url is None:
@@ -212,9 +212,8 @@ class Faults:
 
     def _taken(self):
         """(queue, message): the next message that would have gone to a worker, taken away from all of them."""
-        redis = self.system.redis()
-        queues = [f"{KEY_PREFIX}reports.{step}" for step in STEPS]
-        return redis.brpop(queues, timeout=PATIENCE) if redis else None
+        self.system.start_redis()
+        return self.system.redis().brpop([f"{KEY_PREFIX}reports.{step}" for step in STEPS], timeout=PATIENCE)
 
     # -------------------------------------------------------------------------------------- Amazon, and the archive
 

@@ -30,7 +30,7 @@ from tests.chaos.proxy import proxies
 from workers.demo import add_emulator_accounts
 from workers.folders import locked
 from workers.judge import ask, witness
-from workers.local import EmulatorOptions, RunningStack
+from workers.local import CHECKOUT, EmulatorOptions, RunningStack
 from workers.processes import Janitor, Processes, StackError
 from workers.servers import elsewhere, remove_data, start_postgres, start_redis
 
@@ -39,7 +39,8 @@ SPEED = 60
 #: Real seconds that Amazon's answers take: long enough to be caught in the middle of a download or a listing.
 AMAZON_DELAY = 0.15
 SELLERS = 4
-BACKLOG = 8
+#: More than the 15 calls that GetReport allows at once.
+BACKLOG = 20
 WORKERS = 3
 SHIMS = Path(__file__).parent / "shims"
 
@@ -116,7 +117,8 @@ class System:
 
     def add_worker(self, *, clock_seconds=0, wait=False):
         """A worker whose Python is prepared to die of a poisoned report; and, if asked for, with a clock that is off."""
-        env = {"PYTHONPATH": str(SHIMS), "CHAOS_POISON": "1"}
+        # The shims import our code before Python has put the working directory on its path.
+        env = {"PYTHONPATH": f"{SHIMS}{os.pathsep}{CHECKOUT}", "CHAOS_POISON": "1"}
         if clock_seconds:
             env["CHAOS_CLOCK_SECONDS"] = str(clock_seconds)
         return self.stack.add_worker(env=env, wait=wait)

@@ -25,7 +25,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 #: A program that starts both servers and a child with a child of its own, which both ignore SIGTERM; says it is ready.
 PARENT = """
-import os, signal, sys
+import os, sys, time
 from pathlib import Path
 from workers.processes import *
 from workers.servers import *
@@ -37,7 +37,8 @@ with ending_on_signals(), Janitor() as janitor, Processes(janitor, folder) as pr
     if sys.argv[2:] != ["docile"]:
         processes.spawn("stubborn", ["sh", "-c", stubborn], env=os.environ, ready=lambda p: "ready" in p.log.read_text())
     print("ready", flush=True)
-    signal.pause()
+    while True:  # not signal.pause(): a signal that comes just before it would be waited for, for ever
+        time.sleep(0.05)
 """
 
 #: As make does: it leaves SIGHUP to those that it started, and waits for them.

@@ -124,7 +124,8 @@ def test_every_file_that_the_docs_name_exists():
     """A file that was renamed takes its readers along."""
     told = sorted(word for word in CODE if re.fullmatch(r"[\w.-]+/[\w./-]*(/|\.(py|sql|md|toml|yml))|[\w-]+/", word))
     assert told
-    assert [path for path in told if not (CHECKOUT / path).exists()] == []
+    # What a running stack makes is there only while one has run.
+    assert [path for path in told if not (path.startswith(".orderdrain/") or (CHECKOUT / path).exists())] == []
 
 
 def _headings(text):
