@@ -1,19 +1,23 @@
 """WHAT RUNS WHEN. Data only: each entry is a tick, and the rows in Postgres decide what is due at it.
 
 Nothing here says "once a day": a beat that is restarted every day would never get there. The daily listing without the
-Acknowledged filter and the daily comparison of schedules are due by a time kept with each account. Every entry expires
-a little before its next tick, so that ticks do not pile up while no worker runs.
+Acknowledged filter and the daily comparison of schedules are due by a time kept with each account.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+#: Seconds after which a worker throws a tick away, so that ticks do not pile up for hours while no worker runs. It is
+#: by the worker's clock against beat's: shorter, and a fleet whose clock runs ahead of beat's would never work again. A
+#: tick that comes late or twice costs a few queries, since the rows decide.
+EXPIRES = 900
+
 SCHEDULE: dict[str, dict[str, Any]] = {
     # Recovery and waiting both end at a sweep: 10 s is how late a wake-up may be, and costs a few queries.
-    "sweep": {"task": "reports.sweep", "schedule": 10.0, "options": {"expires": 9}},
+    "sweep": {"task": "reports.sweep", "schedule": 10.0, "options": {"expires": EXPIRES}},
     # Accounts are due at times of their own (spread by name, not on the hour); a minute is how late one may be.
-    "list": {"task": "reports.list", "schedule": 60.0, "options": {"expires": 55}},
+    "list": {"task": "reports.list", "schedule": 60.0, "options": {"expires": EXPIRES}},
     # Schedules are compared once a day an account; ten minutes is how late that may be.
-    "schedule": {"task": "reports.schedule", "schedule": 600.0, "options": {"expires": 550}},
+    "schedule": {"task": "reports.schedule", "schedule": 600.0, "options": {"expires": EXPIRES}},
 }

@@ -256,7 +256,7 @@ def request(
     from orderdrain.schedules import check_request
 
     s = _services()
-    s.accounts.connections(account)
+    connections = s.accounts.connections(account)
     if report_type is None:
         columns = [
             "request_key",
@@ -273,7 +273,7 @@ def request(
         return
     check_request(report_type, _utc(start), _utc(end), s.clock.now())
     pairs = dict(_pair(option) for option in options)
-    (connection,) = [c for c in s.accounts.connections(account) if c.api == "mws"]
+    (connection,) = [c for c in connections if c.api == "mws"]
     request_key = s.requests.enter(
         account, connection.api, report_type, start=_utc(start), end=_utc(end), options=pairs
     )

@@ -248,19 +248,8 @@ class Ledger:
             )
             row = _still_ours(cursor, lease)
             due_at: datetime = row.next_attempt_at
-            state = lease.report.state
-            _note(
-                cursor,
-                lease.key,
-                STEP_FROM[state],
-                event,
-                state,
-                state,
-                attempt=lease.report.attempts,
-                worker=lease.owner,
-                detail=f"{reason}; due {due_at:%Y-%m-%d %H:%M:%SZ}",
-                request_id=request_id,
-            )
+            detail = f"{reason}; due {due_at:%Y-%m-%d %H:%M:%SZ}"
+            _note_end(cursor, lease, event, lease.report.state, detail, request_id)
             return due_at
 
     # -------------------------------------------------------------------------------------- acknowledging, many at once
@@ -617,19 +606,7 @@ def _advance(
         {**_ids(lease.key), **told, "to_state": to_state, "fence": lease.fence, "state": lease.report.state},
     )
     _still_ours(cursor, lease)
-    state = lease.report.state
-    _note(
-        cursor,
-        lease.key,
-        STEP_FROM[state],
-        to_state,
-        state,
-        to_state,
-        attempt=lease.report.attempts,
-        worker=lease.owner,
-        detail=detail,
-        request_id=request_id,
-    )
+    _note_end(cursor, lease, to_state, to_state, detail, request_id)
 
 
 def _set_aside(cursor: Cursor, lease: Lease, reason: str, *, request_id: str | None) -> None:
@@ -640,19 +617,7 @@ def _set_aside(cursor: Cursor, lease: Lease, reason: str, *, request_id: str | N
         {**_ids(lease.key), "reason": reason, "fence": lease.fence, "state": lease.report.state},
     )
     _still_ours(cursor, lease)
-    state = lease.report.state
-    _note(
-        cursor,
-        lease.key,
-        STEP_FROM[state],
-        "quarantined",
-        state,
-        State.QUARANTINED,
-        attempt=lease.report.attempts,
-        worker=lease.owner,
-        detail=reason,
-        request_id=request_id,
-    )
+    _note_end(cursor, lease, "quarantined", State.QUARANTINED, reason, request_id)
 
 
 def _still_ours(cursor: Cursor, lease: Lease) -> Any:
@@ -660,6 +625,22 @@ def _still_ours(cursor: Cursor, lease: Lease) -> Any:
     if row is None:
         raise LeaseLost(f"{lease.key}: lost its lease, another worker has it now; nothing was changed")
     return row
+
+
+def _note_end(cursor: Cursor, lease: Lease, event: str, to_state: State, detail: str, request_id: str | None) -> None:
+    """The line in the history that every end of a lease leaves."""
+    _note(
+        cursor,
+        lease.key,
+        STEP_FROM[lease.report.state],
+        event,
+        lease.report.state,
+        to_state,
+        attempt=lease.report.attempts,
+        worker=lease.owner,
+        detail=detail,
+        request_id=request_id,
+    )
 
 
 def _note(

@@ -28,10 +28,7 @@ class State(StrEnum):
     QUARANTINED = "quarantined"
 
 
-#: The states from which something moves a report on by itself, in path order.
-UNFINISHED = (State.LISTED, State.DOWNLOADED, State.PARSED)
-
-#: The step that moves a report on from a state.
+#: The states from which something moves a report on by itself, in path order, each with the step that does.
 STEP_FROM = {State.LISTED: "download", State.DOWNLOADED: "parse", State.PARSED: "acknowledge"}
 
 

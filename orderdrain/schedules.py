@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from orderdrain.amazon import ScheduleInfo
+    from orderdrain.families import ReportType
 
 #: Amazon's words for "every so often" (MWS documentation, Schedule enumeration); `_NEVER_` removes a schedule.
 INTERVALS = (
@@ -54,10 +55,7 @@ def check_declaration(report_types: Mapping[str, str]) -> None:
     if not report_types:
         raise UsageError("an account must declare at least one report type, such as _GET_FLAT_FILE_ORDERS_DATA_")
     for name, every in report_types.items():
-        known = REPORT_TYPES.get(name)
-        if known is None or known.family is None:
-            able = ", ".join(sorted(n for n, t in REPORT_TYPES.items() if t.family is not None))
-            raise UsageError(f"{name} is no report type that this version drains. It drains: {able}")
+        known = _drained(name)
         if every not in INTERVALS:
             raise UsageError(f"{every} is no interval of Amazon's for {name}. One of: {', '.join(INTERVALS)}")
         for twin in known.twins:
@@ -70,16 +68,20 @@ def check_declaration(report_types: Mapping[str, str]) -> None:
 
 def check_request(report_type: str, start: datetime | None, end: datetime | None, now: datetime) -> None:
     """Refuses what Amazon would refuse, or what we could not drain. Raises UsageError with what would do."""
-    known = REPORT_TYPES.get(report_type)
-    if known is None or known.family is None:
-        able = ", ".join(sorted(n for n, t in REPORT_TYPES.items() if t.family is not None))
-        raise UsageError(f"{report_type} is no report type that this version drains. It drains: {able}")
-    if not known.requestable:
+    if not _drained(report_type).requestable:
         raise UsageError(f"{report_type} cannot be requested: Amazon makes it by a schedule only")
     if (start is None) != (end is None):
         raise UsageError("a window has a begin and an end: say both --from and --to, or neither")
     if start and end and not start < end <= now:
         raise UsageError(f"the window must begin before it ends, and end by now ({now:%Y-%m-%dT%H:%M:%SZ})")
+
+
+def _drained(name: str) -> ReportType:
+    known = REPORT_TYPES.get(name)
+    if known is None or known.family is None:
+        able = ", ".join(sorted(n for n, t in REPORT_TYPES.items() if t.family is not None))
+        raise UsageError(f"{name} is no report type that this version drains. It drains: {able}")
+    return known
 
 
 def compare(declared: Mapping[str, str], at_amazon: Iterable[ScheduleInfo]) -> list[Change]:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from orderdrain.errors import GiveUp
-from orderdrain.families import EXTRA, REPORT_TYPES, CellType
+from orderdrain.families import EXTRA, CellType, family_of
 from orderdrain.marketplaces import style_of
 from orderdrain.parsers.decoding import decide
 from orderdrain.parsers.flat_file import read_flat_file
@@ -39,11 +39,11 @@ def open_report(
     came with the bytes, `marketplaces` are the account's ids. Raises GiveUp for a type that this version does not read,
     and NotAReport, also while the rows are read.
     """
-    known = REPORT_TYPES.get(report_type)
-    if known is None or known.family is None:
+    family = family_of(report_type)
+    if family is None:
         raise GiveUp(f"{report_type} is no report type that this version reads")
     decoded = decide(file, content_type=content_type, marketplaces=marketplaces)
-    yield read_flat_file(file, known.family, decoded, style_of(marketplaces))
+    yield read_flat_file(file, family, decoded, style_of(marketplaces))
 
 
 def parse_file(

@@ -19,7 +19,9 @@ import json
 import os
 import signal
 import sys
+import time
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 
 import psutil
 import psycopg2
@@ -31,6 +33,7 @@ from orderdrain.reports import State
 from tests import services as servers
 from tests.acceptance.live import wait_for
 from tests.building import WORKER, add_account, enter, open_services
+from tests.chaos.system import SHIMS
 from tests.emulator_process import ROOT
 from workers.config import KEY_PREFIX, STEPS, configuration
 from workers.local import RunningStack
@@ -86,19 +89,25 @@ class Works:
 
     # ------------------------------------------------------------------------------------------------ driving
 
-    def start_worker(self, *, lease=LONG_LEASE, **altered):
-        """A worker of two processes, ready to work; `altered` are settings of Celery's. Returns its process."""
+    def start_worker(self, *, lease=LONG_LEASE, clock_ahead=0, **altered):
+        """A worker of two processes, ready to work; `altered` are settings of Celery's. Returns its process.
+
+        `clock_ahead`: seconds by which its clock is off.
+        """
         name = f"worker-held-{next(self._numbers)}"
         app = ["-A", "tests.acceptance.altered_app", "worker", "-n", f"{name}@%h", "-c", "2"]
         queues = ["-Q", ",".join(f"reports.{step}" for step in STEPS), "--without-gossip", "--without-mingle"]
         env = {**self.env, "ORDERDRAIN_LEASE_SECONDS": str(lease), "ALTERED_SETTINGS": json.dumps(altered)}
+        if clock_ahead:
+            env |= {"PYTHONPATH": f"{SHIMS}{os.pathsep}{ROOT}", "CHAOS_CLOCK_SECONDS": str(clock_ahead)}
         return self._programs.spawn_telling(name, [sys.executable, "-m", "celery", *app, *queues], env=env, cwd=ROOT)
 
-    def start_beat(self, **env):
-        """A beat with a schedule file of its own, ready to tick."""
+    def start_beat(self, **altered):
+        """A beat with a schedule file of its own, ready to tick; `altered` are settings of Celery's."""
         name = f"beat-{next(self._numbers)}"
-        argv = [sys.executable, "-m", "celery", "-A", "workers", "beat", "-s", str(self.folder / f"{name}-schedule")]
-        return self._programs.spawn_telling(name, argv, env={**self.env, **env}, cwd=ROOT)
+        app = ["-A", "tests.acceptance.altered_app", "beat", "-s", str(self.folder / f"{name}-schedule")]
+        env = {**self.env, "ALTERED_SETTINGS": json.dumps(altered)}
+        return self._programs.spawn_telling(name, [sys.executable, "-m", "celery", *app], env=env, cwd=ROOT)
 
     def start_something_that_ends(self):
         """A part of the stack that is no worker; it ends by itself."""
@@ -184,6 +193,16 @@ class Works:
     def queued(self, step):
         """Messages that no worker has."""
         return self.redis.llen(f"{KEY_PREFIX}reports.{step}")
+
+    def expired(self, step):
+        """How many of them are too old by now to be worked on."""
+        messages = map(json.loads, self.redis.lrange(f"{KEY_PREFIX}reports.{step}", 0, -1))
+        ends = [datetime.fromisoformat(message["headers"]["expires"]) for message in messages]
+        return sum(end < datetime.now(UTC) for end in ends)
+
+    def overdue(self, seconds):
+        """How many messages were taken that long ago, and are not acknowledged."""
+        return self.redis.zcount(f"{KEY_PREFIX}unacked_index", 0, time.time() - seconds)
 
     def in_hand(self):
         """Messages that workers have, and have not acknowledged."""

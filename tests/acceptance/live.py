@@ -72,11 +72,6 @@ class Live:
         self.stack.kill(name, number)
         self.workers = [worker for worker in self.workers if worker != name]
 
-    def spawn_beat(self, name):
-        """One more beat, with a schedule file of its own."""
-        argv = [sys.executable, "-m", "celery", "-A", "workers", "beat", "-s", str(self.stack.folder / name)]
-        self.stack._programs.spawn_telling(name, argv, env=self.stack.env, cwd=ROOT)
-
     def restart_redis(self):
         """Redis dies and comes back under its address, with what it had written down."""
         port = urlsplit(self.stack.redis_url).port

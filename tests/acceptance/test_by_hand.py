@@ -119,7 +119,7 @@ def test_a_beat_that_was_down_for_hours_catches_up_with_one_listing(live):
     made = live.amazon("reports", account="acme", count=3)["report_ids"]
     before = len(live.calls("GetReportList", account="acme"))
 
-    live.spawn_beat("late-beat")
+    live.stack.start_beat("late-beat")
 
     wait_for(lambda: all(live.state(report_id) == "acknowledged" for report_id in made), "the reports to be drained")
     assert len(live.calls("GetReportList", account="acme")) - before <= 3

@@ -169,6 +169,7 @@ def test_a_message_redelivered_after_the_visibility_timeout_does_nothing(works, 
         at_work = works.wait_held(1)
 
         # A worker that starts gives back what is overdue at once; those that run look for it every 100 s.
+        wait_for(lambda: works.overdue(1), "the message to be overdue")
         second = works.start_worker(**impatient)
 
         wait_for(lambda: nothing_done(first, key) + nothing_done(second, key), "the copy to be delivered")

@@ -122,7 +122,7 @@ def test_a_redis_restarted_under_a_running_task_is_survived(live):
 
 def test_two_beats_at_once_list_each_account_once_an_interval(live):
     """Each deployment has two for a moment: Amazon's quota must not pay for it."""
-    live.spawn_beat("beat-2")
+    live.stack.start_beat("beat-2")
     before = len(live.calls("GetReportList"))
     began = live.s.clock.now()
     make_reports(live, 2, *ACCOUNTS)

@@ -18,7 +18,7 @@ from orderdrain.accounts import Accounts, check_turn
 from orderdrain.clock import Clock
 from orderdrain.db import Database
 from orderdrain.ledger import Ledger
-from orderdrain.reports import UNFINISHED, ReportKey, State
+from orderdrain.reports import STEP_FROM, ReportKey, State
 from orderdrain.requests import Requests
 from tests import services
 from tests.building import API, ORDERS, WORKER, Books, add_account, download, enter, parse
@@ -185,7 +185,7 @@ def busy(url, *, fresh):
         with db._connection().cursor() as cursor:
             cursor.execute("ANALYZE")
     try:
-        yield books, {state: ReportKey("seller-2", API, str(1008 + n)) for n, state in enumerate(UNFINISHED, 1)}
+        yield books, {state: ReportKey("seller-2", API, str(1008 + n)) for n, state in enumerate(STEP_FROM, 1)}
     finally:
         db.close()
 
