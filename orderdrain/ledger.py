@@ -1,4 +1,5 @@
-"""All SQL about reports: enter, lease, advance, snooze, fail, quarantine, send what is due, and the history.
+"""All SQL about reports: enter, lease, advance, snooze, fail, quarantine, send what is due, and the history. What tells
+Amazon of many at once is in acknowledgements.py.
 
 The row is the truth and a message a hint. A step begins with a *lease*: one committed update (owner, expiry, fence)
 that also counts the attempt, so that a report which kills its worker is counted too. The commit that ends a step checks
@@ -17,19 +18,18 @@ from typing import TYPE_CHECKING, Any
 import psycopg2.extras
 
 from orderdrain.errors import GiveUp, LeaseLost, NotFound, UsageError
-from orderdrain.policy import ACKNOWLEDGE_AT_ONCE, ARCHIVE_LOSSES, HURRY_AFTER, MAX_ATTEMPTS, backoff
+from orderdrain.policy import ARCHIVE_LOSSES, HURRY_AFTER, MAX_ATTEMPTS, backoff
 from orderdrain.reports import STEP_FROM, Report, ReportKey, RowCounts, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from orderdrain.accounts import Turn
     from orderdrain.amazon import ListedReport
     from orderdrain.db import Cursor, Database
 
 #: A message is on its way, or a worker is at it. After a lease's length a message that nobody took counts as lost.
-_IN_FLIGHT = "(r.lease_until > app_now() OR r.sent_at > app_now() - real_seconds(%(seconds)s))"
+IN_FLIGHT = "(r.lease_until > app_now() OR r.sent_at > app_now() - real_seconds(%(seconds)s))"
 _KEY = "account = %(account)s AND api = %(api)s AND report_id = %(report_id)s"
 
 
@@ -84,7 +84,7 @@ class Ledger:
             )
             for row in entered:
                 key = ReportKey(account, api, row.report_id)
-                _note(cursor, key, "list", "entered", None, State.LISTED, worker=worker, request_id=request_id)
+                write_history(cursor, key, "list", "entered", None, State.LISTED, worker=worker, request_id=request_id)
             return len(entered)
 
     # ------------------------------------------------------------------------------------- lease, and its endings
@@ -116,7 +116,7 @@ class Ledger:
                 )
                 return None
             if row.died:
-                _note(
+                write_history(
                     cursor,
                     key,
                     STEP_FROM[state],
@@ -252,136 +252,6 @@ class Ledger:
             _note_end(cursor, lease, event, lease.report.state, detail, request_id)
             return due_at
 
-    # -------------------------------------------------------------------------------------- acknowledging, many at once
-
-    def begin_acknowledging(self, turn: Turn, *, skip: Sequence[str] = ()) -> list[str]:
-        """Up to 100 ids whose rows are committed and whose listing has ended, oldest first, their attempt counted.
-
-        Those that failed most often come first and among themselves, and in ever smaller batches: an id that Amazon
-        refuses is alone before its attempts are used up, also where quota allows one call a turn.
-        """
-        rows = self._database.query(
-            "WITH due AS ("
-            "  SELECT r.report_id, r.available_at, r.attempts, max(r.attempts) OVER () AS most"
-            "  FROM reports r JOIN connections c USING (account, api)"
-            "  WHERE r.account = %(account)s AND r.api = %(api)s AND r.state = 'parsed'"
-            "  AND r.next_attempt_at <= app_now() AND r.listing <= c.listed AND c.turn_fence = %(fence)s"
-            "  AND NOT r.report_id = ANY(%(skip)s))"
-            " UPDATE reports SET attempts = attempts + 1, sent_at = NULL"
-            " WHERE account = %(account)s AND api = %(api)s AND report_id IN ("
-            "  SELECT report_id FROM due WHERE attempts = most ORDER BY available_at, report_id"
-            "  LIMIT greatest(1, %(at_once)s >> (SELECT max(greatest(most - 1, 0)) FROM due))) RETURNING report_id",
-            {
-                "account": turn.account,
-                "api": turn.api,
-                "fence": turn.fence,
-                "skip": list(skip),
-                "at_once": ACKNOWLEDGE_AT_ONCE,
-            },
-        )
-        return sorted(row.report_id for row in rows)
-
-    def acknowledged(
-        self, cursor: Cursor, turn: Turn, report_ids: Sequence[str], *, detail: str, request_id: str | None
-    ) -> int:
-        """From parsed to acknowledged for these ids. The caller has checked the turn in this transaction."""
-        return self._end_acknowledging(
-            cursor,
-            turn,
-            report_ids,
-            "state = 'acknowledged', acknowledged_at = app_now(), attempts = 0, reason = NULL",
-            {},
-            "acknowledged",
-            State.ACKNOWLEDGED,
-            detail,
-            request_id,
-        )
-
-    def not_acknowledged(
-        self, cursor: Cursor, turn: Turn, report_ids: Sequence[str], reason: str, *, waits: bool, request_id: str | None
-    ) -> None:
-        """These stay parsed and are told again: without an attempt spent where `waits`, after a backoff else; those
-        whose attempts are used up are quarantined."""
-        self._end_acknowledging(
-            cursor,
-            turn,
-            report_ids,
-            "reason = %(reason)s, attempts = attempts - %(given_back)s,"
-            " next_attempt_at = CASE WHEN %(given_back)s = 1 THEN next_attempt_at"
-            " ELSE app_now() + (%(backoffs)s)[least(attempts, %(last)s)] END",
-            # One wait for all that have failed as often: what was told in one call is told in one call again.
-            {
-                "given_back": int(waits),
-                "backoffs": [backoff(attempt) for attempt in range(1, MAX_ATTEMPTS + 1)],
-                "last": MAX_ATTEMPTS,
-            },
-            "snoozed" if waits else "failed",
-            State.PARSED,
-            reason,
-            request_id,
-        )
-        if not waits:
-            used_up = self._exhausted(cursor, turn, report_ids)
-            self.refused_to_acknowledge(
-                cursor, turn, used_up, f"attempt {MAX_ATTEMPTS} of {MAX_ATTEMPTS}: {reason}", request_id
-            )
-
-    def refused_to_acknowledge(
-        self, cursor: Cursor, turn: Turn, report_ids: Sequence[str], reason: str, request_id: str | None
-    ) -> None:
-        """Amazon refuses these for good: set aside, their rows stay committed."""
-        self._end_acknowledging(
-            cursor,
-            turn,
-            report_ids,
-            "state = 'quarantined', quarantined_from = 'parsed', reason = %(reason)s",
-            {},
-            "quarantined",
-            State.QUARANTINED,
-            reason,
-            request_id,
-        )
-
-    def _end_acknowledging(
-        self,
-        cursor: Cursor,
-        turn: Turn,
-        report_ids: Sequence[str],
-        change: str,
-        parameters: dict[str, Any],
-        event: str,
-        to_state: State,
-        detail: str,
-        request_id: str | None,
-    ) -> int:
-        cursor.execute(
-            f"UPDATE reports SET {change} WHERE account = %(account)s AND api = %(api)s"
-            " AND report_id = ANY(%(ids)s) AND state = 'parsed' RETURNING report_id, attempts",
-            {"account": turn.account, "api": turn.api, "ids": list(report_ids), "reason": detail, **parameters},
-        )
-        moved = cursor.fetchall()
-        for row in moved:
-            _note(
-                cursor,
-                ReportKey(turn.account, turn.api, row.report_id),
-                "acknowledge",
-                event,
-                State.PARSED,
-                to_state,
-                worker=turn.owner,
-                detail=detail,
-                request_id=request_id,
-            )
-        return len(moved)
-
-    def _exhausted(self, cursor: Cursor, turn: Turn, report_ids: Sequence[str]) -> list[str]:
-        cursor.execute(
-            "SELECT report_id FROM reports WHERE account = %s AND api = %s AND report_id = ANY(%s)"
-            " AND state = 'parsed' AND attempts >= %s",
-            (turn.account, turn.api, list(report_ids), MAX_ATTEMPTS),
-        )
-        return [row.report_id for row in cursor.fetchall()]
-
     # ------------------------------------------------------------------------------------------------ what is due
 
     def send_due(self, account: str | None = None) -> list[tuple[ReportKey, str]]:
@@ -393,14 +263,14 @@ class Ledger:
         rows = self._database.query(
             "WITH in_flight AS ("
             "  SELECT r.account, r.api, count(*) AS n FROM reports r"
-            f" WHERE r.state IN ('listed', 'downloaded') AND {_IN_FLIGHT}"
+            f" WHERE r.state IN ('listed', 'downloaded') AND {IN_FLIGHT}"
             "  AND r.account = coalesce(%(account)s, r.account) GROUP BY r.account, r.api),"
             " due AS ("
             "  SELECT r.account, r.api, r.report_id, row_number() OVER (PARTITION BY r.account, r.api ORDER BY"
             "   r.available_at >= app_now() - %(hurry)s, r.state, r.available_at DESC, r.report_id) AS place"
             "  FROM reports r JOIN connections c USING (account, api) JOIN applications p USING (application)"
             "  WHERE r.state IN ('listed', 'downloaded') AND r.next_attempt_at <= app_now()"
-            f" AND NOT coalesce({_IN_FLIGHT}, false) AND r.account = coalesce(%(account)s, r.account)"
+            f" AND NOT coalesce({IN_FLIGHT}, false) AND r.account = coalesce(%(account)s, r.account)"
             "  AND c.paused_at IS NULL AND p.paused_at IS NULL"
             "  AND (r.state <> 'listed' OR c.download_after <= app_now())),"
             " chosen AS ("
@@ -409,7 +279,7 @@ class Ledger:
             "  WHERE due.place <= %(slots)s - coalesce(in_flight.n, 0) FOR UPDATE OF r SKIP LOCKED)"
             " UPDATE reports r SET sent_at = app_now() FROM chosen"
             " WHERE (r.account, r.api, r.report_id) = (chosen.account, chosen.api, chosen.report_id)"
-            f" AND NOT coalesce({_IN_FLIGHT}, false)"
+            f" AND NOT coalesce({IN_FLIGHT}, false)"
             " RETURNING r.account, r.api, r.report_id, r.state, chosen.place",
             {
                 "account": account,
@@ -430,26 +300,6 @@ class Ledger:
                 (tuple((k.account, k.api, k.report_id) for k in keys),),
             )
 
-    def accounts_to_acknowledge(self) -> list[str]:
-        """Accounts with parsed reports that may be acknowledged now."""
-        rows = self._database.query(
-            "SELECT DISTINCT r.account FROM reports r JOIN connections c USING (account, api)"
-            " JOIN applications p USING (application)"
-            " WHERE r.state = 'parsed' AND r.next_attempt_at <= app_now() AND r.listing <= c.listed"
-            " AND c.paused_at IS NULL AND p.paused_at IS NULL AND c.listing_token IS NULL"
-            " AND c.acknowledge_after <= app_now() AND (c.turn IS NULL OR c.turn_until <= app_now()) ORDER BY 1"
-        )
-        return [row.account for row in rows]
-
-    def batch_is_complete(self, account: str) -> bool:
-        """Nothing of this account is still on its way to parsed: what there is to acknowledge may go in one call."""
-        return not self._database.query(
-            "SELECT 1 FROM reports r WHERE account = %(account)s AND state IN ('listed', 'downloaded')"
-            f" AND {_IN_FLIGHT}"
-            " LIMIT 1",
-            {"account": account, "seconds": self._lease_seconds},
-        )
-
     def take_back(self) -> list[ReportKey]:
         """Takes back the leases that ran out: their workers died. Their attempts stay counted."""
         with self._database.transaction() as cursor:
@@ -464,7 +314,7 @@ class Ledger:
             taken = cursor.fetchall()
             for row in taken:
                 state = State(row.state)
-                _note(
+                write_history(
                     cursor,
                     ReportKey(row.account, row.api, row.report_id),
                     "sweep",
@@ -490,6 +340,7 @@ class Ledger:
                 "UPDATE reports SET sent_at = NULL WHERE sent_at IS NOT NULL AND state IN ('listed', 'downloaded')"
             )
             cursor.execute("UPDATE report_requests SET sent_at = NULL WHERE sent_at IS NOT NULL")
+            cursor.execute("UPDATE connections SET acknowledge_sent_at = NULL WHERE acknowledge_sent_at IS NOT NULL")
             return new_word
 
     # -------------------------------------------------------------------------------------------------- looking
@@ -553,7 +404,7 @@ class Ledger:
                 f" next_attempt_at = app_now(), sent_at = NULL WHERE {_KEY}",
                 _ids(key),
             )
-            _note(cursor, key, "requeue", "requeued", State.QUARANTINED, state, worker="a person", detail=note)
+            write_history(cursor, key, "requeue", "requeued", State.QUARANTINED, state, worker="a person", detail=note)
             return state
 
     # -------------------------------------------------------------------------------------------------- pruning
@@ -629,7 +480,7 @@ def _still_ours(cursor: Cursor, lease: Lease) -> Any:
 
 def _note_end(cursor: Cursor, lease: Lease, event: str, to_state: State, detail: str, request_id: str | None) -> None:
     """The line in the history that every end of a lease leaves."""
-    _note(
+    write_history(
         cursor,
         lease.key,
         STEP_FROM[lease.report.state],
@@ -643,7 +494,7 @@ def _note_end(cursor: Cursor, lease: Lease, event: str, to_state: State, detail:
     )
 
 
-def _note(
+def write_history(
     cursor: Cursor,
     key: ReportKey,
     step: str,
@@ -656,6 +507,7 @@ def _note(
     detail: str | None = None,
     request_id: str | None = None,
 ) -> None:
+    """One line in a report's history, in the transaction of what it tells of."""
     cursor.execute(
         "INSERT INTO report_history"
         " (account, api, report_id, step, event, from_state, to_state, attempt, worker, detail, request_id)"

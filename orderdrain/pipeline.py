@@ -193,10 +193,12 @@ def parse(s: Services, key: ReportKey) -> str:
 def acknowledge(s: Services, account: str) -> str:
     """Tells Amazon which reports we have: rows committed, listing ended, up to 100 ids a call."""
     told = 0
+    # The message is here, and whatever it finds, it is spent: the next one may be sent.
+    s.acknowledgements.not_sent([account])
     for connection in s.accounts.connections(account):
         with acknowledging_turn(s, account, connection.api) as turn:
             api, asked = s.amazon(connection), set[str]()
-            while batch := s.ledger.begin_acknowledging(turn, skip=sorted(asked)):
+            while batch := s.acknowledgements.begin(turn, skip=sorted(asked)):
                 asked.update(batch)
                 told += _acknowledge(s, api, turn, batch)
     return f"acknowledged {told:,} reports of {account}"
@@ -217,7 +219,7 @@ def _acknowledge(s: Services, api: ReportsApi, turn: Turn, ids: list[str]) -> in
             log.warning("Amazon refuses to acknowledge", report_id=batch[0], account=turn.account, reason=str(error))
             with s.db.transaction() as cursor:
                 check_turn(cursor, turn)
-                s.ledger.refused_to_acknowledge(cursor, turn, batch, str(error), request_id_of(error))
+                s.acknowledgements.refused(cursor, turn, batch, str(error), request_id_of(error))
             continue
         except OrderdrainError as error:
             # The lost answer of a call that had its effect looks the same: told again, it is harmless.
@@ -227,7 +229,7 @@ def _acknowledge(s: Services, api: ReportsApi, turn: Turn, ids: list[str]) -> in
                 for rest in (batch, *batches):
                     # Where quota ends the halving, its rest is counted too: it comes again in a smaller batch.
                     waits = not halved and not (failed and rest is batch)
-                    s.ledger.not_acknowledged(
+                    s.acknowledgements.not_done(
                         cursor, turn, rest, str(error), waits=waits, request_id=request_id_of(error)
                     )
             raise
@@ -236,9 +238,9 @@ def _acknowledge(s: Services, api: ReportsApi, turn: Turn, ids: list[str]) -> in
         with s.db.transaction() as cursor:
             check_turn(cursor, turn)
             detail = f"in a call of {len(batch)}"
-            told += s.ledger.acknowledged(cursor, turn, named, detail=detail, request_id=answer.request_id)
+            told += s.acknowledgements.done(cursor, turn, named, detail=detail, request_id=answer.request_id)
             reason = "Amazon's answer does not name it as acknowledged"
-            s.ledger.not_acknowledged(cursor, turn, missing, reason, waits=False, request_id=answer.request_id)
+            s.acknowledgements.not_done(cursor, turn, missing, reason, waits=False, request_id=answer.request_id)
     return told
 
 
@@ -345,8 +347,7 @@ def sweep(s: Services) -> str:
     for key in taken_back:
         log.warning("lease ran out, taken back", report_id=key.report_id, account=key.account)
     sent = send_due(s)
-    for account in s.ledger.accounts_to_acknowledge():
-        sent += s.send("acknowledge", account=account)
+    sent += send_acknowledge(s)
     for account, request_key in s.requests.send_due():
         if s.send("request", account=account, request_key=request_key):
             sent += 1
@@ -372,10 +373,15 @@ def send(s: Services, key: ReportKey, step: str) -> None:
         s.ledger.not_sent([key])
 
 
-def send_acknowledge(s: Services, account: str) -> None:
-    """The last report of a batch sends the acknowledgement of all; what is left over is the sweep's."""
-    if s.ledger.batch_is_complete(account):
-        s.send("acknowledge", account=account)
+def send_acknowledge(s: Services, account: str | None = None) -> int:
+    """Sends the message to acknowledge: of one account once the last report of its batch is parsed, so that all go in
+    one call; or, as the sweep does, of all accounts with something left over. Returns how many went."""
+    due = s.acknowledgements.send_due(account, complete=account is not None)
+    for place, name in enumerate(due):
+        if not s.send("acknowledge", account=name):
+            s.acknowledgements.not_sent(due[place:])
+            return place
+    return len(due)
 
 
 def drain_report(s: Services, key: ReportKey) -> Iterator[str]:

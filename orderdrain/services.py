@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orderdrain.accounts import Accounts
+from orderdrain.acknowledgements import Acknowledgements
 from orderdrain.amazon.http import Http
 from orderdrain.amazon.mws import QUOTAS, MwsReports
 from orderdrain.archive import open_archive
@@ -45,6 +46,7 @@ class Services:
     clock: Clock
     accounts: Accounts
     ledger: Ledger
+    acknowledgements: Acknowledgements
     requests: Requests
     orders: Orders
     archive: Archive
@@ -90,6 +92,7 @@ class Services:
             clock=clock,
             accounts=Accounts(database, lease_seconds=lease_seconds),
             ledger=Ledger(database, lease_seconds=lease_seconds, account_slots=settings.account_slots),
+            acknowledgements=Acknowledgements(database, lease_seconds=lease_seconds),
             requests=Requests(database, lease_seconds=lease_seconds),
             orders=Orders(),
             archive=open_archive(settings.archive),

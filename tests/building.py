@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from orderdrain.accounts import Account, Accounts
+from orderdrain.acknowledgements import Acknowledgements
 from orderdrain.amazon import ListedReport
 from orderdrain.clock import Clock
 from orderdrain.db import Database
@@ -34,6 +35,7 @@ class Books:
     clock: Clock
     accounts: Accounts
     ledger: Ledger
+    acknowledgements: Acknowledgements
     requests: Requests
 
     @classmethod
@@ -44,6 +46,7 @@ class Books:
             Clock(db),
             Accounts(db, lease_seconds=lease_seconds),
             Ledger(db, lease_seconds=lease_seconds, account_slots=account_slots),
+            Acknowledgements(db, lease_seconds=lease_seconds),
             Requests(db, lease_seconds=lease_seconds),
         )
 

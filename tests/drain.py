@@ -210,9 +210,10 @@ class Drain:
         """Until something is due; a lease or a message that nobody took is due when it has run out."""
         ((seconds,),) = self.s.db.query(
             "SELECT extract(epoch FROM min(due) - app_now()) FROM ("
-            " SELECT greatest(r.next_attempt_at, r.lease_until, r.sent_at + make_interval(secs => %s),"
-            "   CASE r.state WHEN 'listed' THEN c.download_after WHEN 'parsed' THEN c.acknowledge_after END)"
-            "  FROM reports r JOIN connections c USING (account, api)"
+            " SELECT greatest(r.next_attempt_at, r.lease_until, r.sent_at + lease,"
+            "   CASE r.state WHEN 'listed' THEN c.download_after WHEN 'parsed'"
+            "    THEN greatest(c.acknowledge_after, c.acknowledge_sent_at + lease) END)"
+            "  FROM make_interval(secs => %s) lease, reports r JOIN connections c USING (account, api)"
             "  WHERE r.state IN ('listed', 'downloaded', 'parsed') AND c.paused_at IS NULL"
             "  AND (r.state <> 'parsed' OR r.listing <= c.listed)"
             " UNION ALL SELECT next_list_at FROM accounts JOIN connections USING (account) WHERE paused_at IS NULL"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from orderdrain import archive, ledger, orders, pipeline
 from orderdrain.accounts import Accounts
+from orderdrain.acknowledgements import Acknowledgements
 from orderdrain.amazon.mws import MwsReports
 from orderdrain.ledger import Ledger
 from orderdrain.locks import Locks
@@ -60,7 +61,7 @@ GUARDS = (
     ),
     Guard(
         "state check before acknowledge",
-        changed(" AND r.state = 'parsed'", "", (Ledger, "begin_acknowledging")),
+        changed(" AND r.state = 'parsed'", "", (Acknowledgements, "begin")),
         runs.undisturbed,
     ),
     Guard(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -257,6 +258,13 @@ def test_a_report_under_lease_is_not_sent_when_the_broker_forgot(books):
 # -------------------------------------------------------------------------------------------------- acknowledging
 
 
+def to_acknowledge(books, account=None, *, complete=False):
+    """The accounts that a message would go to now; it comes at once, and is spent."""
+    due = books.acknowledgements.send_due(account, complete=complete)
+    books.acknowledgements.not_sent(due)
+    return due
+
+
 def test_a_batch_is_complete_when_nothing_of_the_account_is_on_its_way(books):
     """The last report of a batch acknowledges all: one call instead of a hundred."""
     add_account(books, "bravo")
@@ -264,15 +272,37 @@ def test_a_batch_is_complete_when_nothing_of_the_account_is_on_its_way(books):
     report_in(books, State.PARSED, "1")
     enter(books, "2")
     # Due but not sent: it may wait for long.
-    assert books.ledger.batch_is_complete(ACME)
+    assert to_acknowledge(books, ACME, complete=True) == [ACME]
 
     sent(books)
-    assert not books.ledger.batch_is_complete(ACME)
+    assert to_acknowledge(books, ACME, complete=True) == []
+    assert to_acknowledge(books) == [ACME], "the sweep takes what is left over"
 
     lease = books.ledger.lease(ReportKey(ACME, API, "2"), State.LISTED, WORKER)
-    assert not books.ledger.batch_is_complete(ACME)
+    assert to_acknowledge(books, ACME, complete=True) == []
     books.ledger.quarantine(lease, "HTML")
-    assert books.ledger.batch_is_complete(ACME)
+    assert to_acknowledge(books, ACME, complete=True) == [ACME]
+
+
+def test_while_a_message_to_acknowledge_waits_no_other_is_sent(books):
+    """In a long queue each sweep would add one for each account: tens of thousands that find nothing to do."""
+    add_account(books, "bravo")
+    report_in(books, State.PARSED, "1")
+    report_in(books, State.PARSED, "2", account="bravo")
+    due = books.acknowledgements.send_due
+
+    assert due(ACME, complete=True) == [ACME]
+    assert due() == ["bravo"]
+    assert due() == []
+
+    books.acknowledgements.not_sent([ACME])
+    assert due() == [ACME], "it came, and found the account busy"
+
+    expire(books, 121)
+    assert due() == [ACME, "bravo"], "nobody took them for a lease's time: they are lost"
+
+    books.ledger.broker_forgot(None)
+    assert due() == [ACME, "bravo"], "they are gone with all others"
 
 
 def acknowledging(books):
@@ -284,9 +314,9 @@ def test_only_parsed_reports_whose_listing_has_ended_are_acknowledged(books):
     report_in(books, State.PARSED, "1")
     report_in(books, State.DOWNLOADED, "2")
     report_in(books, State.PARSED, "3", listing=1)
-    assert books.ledger.accounts_to_acknowledge() == [ACME]
+    assert to_acknowledge(books) == [ACME]
 
-    assert books.ledger.begin_acknowledging(acknowledging(books)) == ["1"]
+    assert books.acknowledgements.begin(acknowledging(books)) == ["1"]
 
 
 def test_a_report_of_a_listing_that_died_is_acknowledged_after_the_next_complete_one(books):
@@ -295,12 +325,12 @@ def test_a_report_of_a_listing_that_died_is_acknowledged_after_the_next_complete
     dead = books.accounts.take_listing(connection, WORKER, full=False, since=None)
     report_in(books, State.PARSED, "1", listing=dead.listing)
     expire(books)
-    assert books.ledger.accounts_to_acknowledge() == []
+    assert to_acknowledge(books) == []
 
     books.accounts.end_listing(books.accounts.take_listing(connection, OTHER, full=False, since=None))
 
-    assert books.ledger.accounts_to_acknowledge() == [ACME]
-    assert books.ledger.begin_acknowledging(acknowledging(books)) == ["1"]
+    assert to_acknowledge(books) == [ACME]
+    assert books.acknowledgements.begin(acknowledging(books)) == ["1"]
 
 
 def test_a_hundred_ids_go_in_one_call_oldest_first(books):
@@ -308,7 +338,7 @@ def test_a_hundred_ids_go_in_one_call_oldest_first(books):
     parsed(books, 250)
     turn, asked = acknowledging(books), []
 
-    while batch := books.ledger.begin_acknowledging(turn, skip=asked):
+    while batch := books.acknowledgements.begin(turn, skip=asked):
         asked += batch
         assert len(batch) in {100, 50}
         assert batch == sorted(batch)
@@ -331,18 +361,19 @@ def test_acknowledged_is_the_end_and_says_how(books):
     """Only what the answer names advances; the rest stays."""
     parsed(books, 3)
     turn = acknowledging(books)
-    batch = books.ledger.begin_acknowledging(turn)
+    batch = books.acknowledgements.begin(turn)
 
     with books.db.transaction() as cursor:
         check_turn(cursor, turn)
-        count = books.ledger.acknowledged(cursor, turn, batch[:2], detail="in a call of 3", request_id="ack-1")
+        count = books.acknowledgements.done(cursor, turn, batch[:2], detail="in a call of 3", request_id="ack-1")
 
     assert count == 2
     states = [row.state for row in books.ledger.reports(account=ACME)]
     assert states == ["parsed", "acknowledged", "acknowledged"]
     line = books.ledger.history(ReportKey(ACME, API, "000"))[-1]
-    assert (line.event, line.detail, line.request_id, line.worker) == (
+    assert (line.event, line.attempt, line.detail, line.request_id, line.worker) == (
         "acknowledged",
+        1,
         "in a call of 3",
         "ack-1",
         WORKER,
@@ -351,9 +382,9 @@ def test_acknowledged_is_the_end_and_says_how(books):
 
 def not_acknowledged(books, *, waits):
     turn = acknowledging(books)
-    batch = books.ledger.begin_acknowledging(turn)
+    batch = books.acknowledgements.begin(turn)
     with books.db.transaction() as cursor:
-        books.ledger.not_acknowledged(cursor, turn, batch, "no answer", waits=waits, request_id=None)
+        books.acknowledgements.not_done(cursor, turn, batch, "no answer", waits=waits, request_id=None)
     books.accounts.release(turn)
     return batch
 
@@ -396,9 +427,9 @@ def test_what_amazon_refuses_to_acknowledge_keeps_its_rows_and_its_reason(books)
     """Its orders are stored: only the telling is left to a person."""
     key = report_in(books, State.PARSED)
     turn = acknowledging(books)
-    books.ledger.begin_acknowledging(turn)
+    books.acknowledgements.begin(turn)
     with books.db.transaction() as cursor:
-        books.ledger.refused_to_acknowledge(cursor, turn, [key.report_id], "unknown id", "ack-2")
+        books.acknowledgements.refused(cursor, turn, [key.report_id], "unknown id", "ack-2")
 
     row = books.row(key)
     assert (row.state, row.quarantined_from, row.reason, row.rows_read) == ("quarantined", "parsed", "unknown id", 3)
@@ -412,7 +443,7 @@ def test_a_worker_that_lost_its_turn_begins_nothing_and_advances_nothing(books):
     expire(books)
     books.accounts.take_listing(books.accounts.connection(ACME, API), OTHER, full=False, since=None)
 
-    assert books.ledger.begin_acknowledging(old) == []
+    assert books.acknowledgements.begin(old) == []
     with pytest.raises(LeaseLost), books.db.transaction() as cursor:
         check_turn(cursor, old)
 
@@ -421,7 +452,7 @@ def test_nothing_is_to_acknowledge_while_the_account_is_listed_paused_or_out_of_
     """The sweep asks before it sends: a message that can do nothing is not sent."""
     report_in(books, State.PARSED)
     connection = books.accounts.connection(ACME, API)
-    due = books.ledger.accounts_to_acknowledge
+    due = partial(to_acknowledge, books)
     assert due() == [ACME]
 
     turn = books.accounts.take_listing(connection, WORKER, full=False, since=None)

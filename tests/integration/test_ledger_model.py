@@ -332,7 +332,7 @@ class TheLedger(RuleBasedStateMachine):
         may = {key.report_id: r for key, r in self.expected.items() if r.state is PARSED and r.due <= now}
         most = max((report.attempts for report in may.values()), default=0)
         fits = max(1, ACKNOWLEDGE_AT_ONCE >> max(most - 1, 0))
-        batch = books.ledger.begin_acknowledging(turn)
+        batch = books.acknowledgements.begin(turn)
         assert {may[report_id].attempts for report_id in batch} <= {most}
         assert len(batch) == min(fits, sum(report.attempts == most for report in may.values()))
         for report_id in batch:
@@ -353,11 +353,11 @@ class TheLedger(RuleBasedStateMachine):
                 check_turn(cursor, turn)
                 told = (cursor, turn, ids)
                 if answer == "named":
-                    books.ledger.acknowledged(*told, detail="in a call", request_id=None)
+                    books.acknowledgements.done(*told, detail="in a call", request_id=None)
                 elif answer == "refused":
-                    books.ledger.refused_to_acknowledge(*told, "refused", None)
+                    books.acknowledgements.refused(*told, "refused", None)
                 else:
-                    books.ledger.not_acknowledged(*told, "503", waits=answer == "waits", request_id=None)
+                    books.acknowledgements.not_done(*told, "503", waits=answer == "waits", request_id=None)
         except LeaseLost:
             assert late
             assert self.everything() == before

@@ -29,10 +29,10 @@ def books(database_url):
 def acknowledge(books):
     """Everything that is parsed."""
     turn = books.accounts.take_acknowledging(ACME, API, WORKER)
-    ids = books.ledger.begin_acknowledging(turn)
+    ids = books.acknowledgements.begin(turn)
     with books.db.transaction() as cursor:
         check_turn(cursor, turn)
-        books.ledger.acknowledged(cursor, turn, ids, detail="in a call", request_id=None)
+        books.acknowledgements.done(cursor, turn, ids, detail="in a call", request_id=None)
     books.accounts.release(turn)
 
 

@@ -15,6 +15,7 @@ import psycopg2.extras
 import pytest
 
 from orderdrain.accounts import Accounts, check_turn
+from orderdrain.acknowledgements import Acknowledgements
 from orderdrain.clock import Clock
 from orderdrain.db import Database
 from orderdrain.ledger import Ledger
@@ -52,7 +53,7 @@ def full_ledger(request, postgres_server, database_template):
 CALLS = {
     "the sweep takes back leases": lambda books, _: books.ledger.take_back(),
     "the sweep sends what is due": lambda books, _: books.ledger.send_due(),
-    "the sweep looks for what to acknowledge": lambda books, _: books.ledger.accounts_to_acknowledge(),
+    "the sweep looks for what to acknowledge": lambda books, _: books.acknowledgements.send_due(),
     "the sweep sends requests": lambda books, _: books.requests.send_due(),
     "the sweep after Redis was flushed": lambda books, _: books.ledger.broker_forgot("a word of before"),
     "beat looks for accounts to list": lambda books, _: books.accounts.due_to_list(),
@@ -90,15 +91,15 @@ def downloads(books, key):
 def parses(books, key):
     parse(books, books.ledger.lease(key, State.DOWNLOADED, WORKER))
     books.ledger.send_due(key.account)
-    books.ledger.batch_is_complete(key.account)
+    books.acknowledgements.send_due(key.account, complete=True)
 
 
 def acknowledges(books, account):
     turn = books.accounts.take_acknowledging(account, API, WORKER)
-    while batch := books.ledger.begin_acknowledging(turn):
+    while batch := books.acknowledgements.begin(turn):
         with books.db.transaction() as cursor:
             check_turn(cursor, turn)
-            books.ledger.acknowledged(cursor, turn, batch, detail="in a call", request_id=None)
+            books.acknowledgements.done(cursor, turn, batch, detail="in a call", request_id=None)
     books.accounts.release(turn)
 
 
@@ -179,7 +180,7 @@ def busy(url, *, fresh):
     """Books of a ledger in which some accounts have work, and the key of a report in each state; undone at the end."""
     db = Watched(url)
     parts = (Clock(db), Accounts(db, lease_seconds=120), Ledger(db, lease_seconds=120, account_slots=8))
-    books = Books(db, *parts, Requests(db, lease_seconds=120))
+    books = Books(db, *parts, Acknowledgements(db, lease_seconds=120), Requests(db, lease_seconds=120))
     _add_work(db)
     if fresh:
         with db._connection().cursor() as cursor:
