@@ -39,7 +39,8 @@ class Acknowledgements:
             "  AND next_attempt_at <= app_now() AND account = coalesce(%(account)s, account) GROUP BY account, api) due"
             " WHERE (c.account, c.api) = (due.account, due.api) AND due.listing <= c.listed"
             " AND p.application = c.application AND c.paused_at IS NULL AND p.paused_at IS NULL"
-            " AND c.listing_token IS NULL AND c.acknowledge_after <= app_now() AND (c.turn IS NULL OR c.turn_until <= app_now())"
+            " AND c.listing_token IS NULL AND c.acknowledge_after <= app_now()"
+            " AND (c.turn IS NULL OR c.turn_until <= app_now())"
             # As with a report's message: after a lease's length one that nobody took counts as lost.
             " AND (c.acknowledge_sent_at > app_now() - real_seconds(%(seconds)s)) IS NOT TRUE"
             " AND NOT (%(complete)s AND EXISTS (SELECT FROM reports r WHERE r.account = c.account"
