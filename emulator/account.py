@@ -24,6 +24,8 @@ RETENTION = timedelta(days=90)
 REACH = timedelta(days=60)
 #: Recorded 2018 traffic: a scheduled report is complete about 13 seconds after its time.
 MAKING = timedelta(seconds=13)
+#: How long a slow request waits, and how long it is then worked on.
+SLOW = timedelta(hours=2), timedelta(hours=6)
 
 _BACKLOG_INTERVAL = timedelta(minutes=15)
 _BACKLOG_SPAN = timedelta(days=50)
@@ -116,17 +118,19 @@ class Account:
         *,
         countries: frozenset[str] | None = None,
         sales_channel: bool = False,
-        stuck: bool = False,
+        fault: str | None = None,
     ) -> Request:
-        """Asks for a report of [start, end), of these countries or all; it is done within a minute, unless stuck."""
-        waits, takes = self._ids.randrange(3, 15), self._ids.randrange(10, 45)
+        """Asks for a report of [start, end), of these countries or all; done within a minute, unless slow or stuck."""
+        waits, takes = timedelta(seconds=self._ids.randrange(3, 15)), timedelta(seconds=self._ids.randrange(10, 45))
+        if fault == "slow_request":
+            waits, takes = SLOW
         submitted = now.replace(microsecond=0)
         request = self._enter_request(report_type, start, end, submitted, None)
-        request.started_at = submitted + timedelta(seconds=waits)
+        request.started_at = submitted + waits
         request.columns = make_columns(self.seller, requested=True, sales_channel=sales_channel)
         request.countries = countries
-        if not stuck:
-            request.done_at = request.started_at + timedelta(seconds=takes)
+        if fault != "stuck_request":
+            request.done_at = request.started_at + takes
             self._open.append(request)
         return request
 

@@ -32,6 +32,7 @@ KINDS: dict[str, frozenset[str]] = {
     "duplicate_listing": _LISTINGS,  # the next page begins with the last entry of this one
     "empty_page": _LISTINGS,  # HasNext true, no entries
     "token_corrupted": _NEXT_PAGES,  # 400 NextTokenCorrupted for a good token
+    "slow_request": frozenset(("RequestReport",)),  # _SUBMITTED_ for two hours, _IN_PROGRESS_ for six, then done
     "stuck_request": frozenset(("RequestReport",)),  # stays _IN_PROGRESS_
 }
 

@@ -94,7 +94,7 @@ def request_report(call: Call) -> Outcome:
         call.now,
         countries=frozenset(countries[each] for each in wanted) or None,
         sales_channel="showsaleschannel=true" in options,
-        stuck=call.fault == "stuck_request",
+        fault=call.fault,
     )
     return Outcome(describe_requests(call.account, [request], call.now))
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from tests.building import at_once
 
@@ -99,6 +103,26 @@ def test_two_workers_told_to_list_one_account_list_it_once(drain):
 
     assert len(drain.calls("GetReportList")) == 1
     assert entered(drain).keys() == {ids["report_id"] for step, ids in drain.messages if step == "download"}
+
+
+@pytest.mark.parametrize("night", [datetime(2027, 3, 27, 23, tzinfo=UTC), datetime(2027, 10, 30, 23, tzinfo=UTC)])
+def test_no_hour_is_skipped_or_doubled_when_the_clocks_change(drain, monkeypatch, night):
+    """Host and database think in Berlin's time: an hour skipped is an hour late, an hour doubled is quota spent twice."""
+    drain.s.db.query("ALTER DATABASE " + drain.database_url.rpartition("/")[2] + " SET timezone = 'Europe/Berlin'")
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    drain.advance(seconds=(night - drain.s.clock.now()).total_seconds())
+    drain.restart()
+    drain.run()
+    before = len(drain.calls("GetReportList", account="acme"))
+
+    drain.pass_time(hours=4, every_minutes=5)
+    monkeypatch.undo()
+    time.tzset()
+
+    began = [datetime.fromisoformat(call["at"]) for call in drain.calls("GetReportList", account="acme")[before:]]
+    assert 23 <= len(began) <= 25, "every ten minutes"
+    assert all(timedelta(minutes=4) < b - a < timedelta(minutes=16) for a, b in itertools.pairwise(began))
 
 
 def test_after_three_hours_without_beat_one_listing_catches_up(drain):

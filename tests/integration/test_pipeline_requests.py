@@ -95,7 +95,8 @@ def test_a_request_that_somebody_cancelled_has_ended(drain):
 
 def test_a_slow_request_is_asked_for_once_and_keeps_nobody_waiting(drain):
     """Users saw reports take ten hours. Meanwhile it must cost no attempt, no second request, and no other its turn."""
-    drain.fault("RequestReport", "stuck_request")
+    sell_to_be_told_by_request_only(drain)
+    drain.fault("RequestReport", "slow_request")
     for account in ("bravo", "cedar"):
         drain.amazon("reports", account=account, count=2)
     key = enter(drain)
@@ -104,9 +105,14 @@ def test_a_slow_request_is_asked_for_once_and_keeps_nobody_waiting(drain):
 
     took = drain.s.clock.now() - wish(drain, key).asked_at
     assert took < timedelta(minutes=10), "the others were drained at once"
-    drain.pass_time(hours=8)
+    drain.pass_time(hours=1)
+    assert wish(drain, key).status == "submitted"
+    drain.pass_time(hours=6)
     asked = wish(drain, key)
     assert (asked.status, asked.attempts, asked.stuck_at) == ("in_progress", 0, None)
+    drain.pass_time(hours=3)
+    asked = wish(drain, key)
+    assert (asked.status, drain.row(asked.report_id).state) == ("done", "acknowledged")
     assert len(drain.calls("RequestReport")) == 1
     drain.assert_judged()
 
