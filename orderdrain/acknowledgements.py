@@ -60,31 +60,61 @@ class Acknowledgements:
     # ------------------------------------------------------------------------------------------ begin, and endings
 
     def begin(self, turn: Turn, *, skip: Sequence[str] = ()) -> list[str]:
-        """Up to 100 ids whose rows are committed and whose listing has ended, oldest first, their attempt counted.
+        """Leases up to 100 ids whose rows are committed and whose listing has ended, oldest first, their attempt
+        counted; returns them.
 
         Those that failed most often come first and among themselves, and in ever smaller batches: an id that Amazon
-        refuses is alone before its attempts are used up, also where quota allows one call a turn.
+        refuses is alone before its attempts are used up, also where quota allows one call a turn. One whose attempts
+        are used up (its workers died of it, one after the other) is quarantined instead.
         """
-        rows = self._database.query(
-            "WITH due AS ("
-            "  SELECT r.report_id, r.available_at, r.attempts, max(r.attempts) OVER () AS most"
-            "  FROM reports r JOIN connections c USING (account, api)"
-            "  WHERE r.account = %(account)s AND r.api = %(api)s AND r.state = 'parsed'"
-            "  AND r.next_attempt_at <= app_now() AND r.listing <= c.listed AND c.turn_fence = %(fence)s"
-            "  AND NOT r.report_id = ANY(%(skip)s))"
-            " UPDATE reports SET attempts = attempts + 1, sent_at = NULL"
-            " WHERE account = %(account)s AND api = %(api)s AND report_id IN ("
-            "  SELECT report_id FROM due WHERE attempts = most ORDER BY available_at, report_id"
-            "  LIMIT greatest(1, %(at_once)s >> (SELECT max(greatest(most - 1, 0)) FROM due))) RETURNING report_id",
-            {
-                "account": turn.account,
-                "api": turn.api,
-                "fence": turn.fence,
-                "skip": list(skip),
-                "at_once": ACKNOWLEDGE_AT_ONCE,
-            },
-        )
-        return sorted(row.report_id for row in rows)
+        with self._database.transaction() as cursor:
+            cursor.execute(
+                "WITH due AS ("
+                "  SELECT r.report_id, r.available_at, r.attempts, max(r.attempts) OVER () AS most"
+                "  FROM reports r JOIN connections c USING (account, api)"
+                "  WHERE r.account = %(account)s AND r.api = %(api)s AND r.state = 'parsed'"
+                "  AND r.next_attempt_at <= app_now() AND r.listing <= c.listed AND c.turn_fence = %(fence)s"
+                "  AND NOT r.report_id = ANY(%(skip)s)),"
+                " was AS ("
+                "  SELECT report_id, attempts, lease_owner FROM reports"
+                "  WHERE account = %(account)s AND api = %(api)s AND report_id IN ("
+                "   SELECT report_id FROM due WHERE attempts = most ORDER BY available_at, report_id"
+                "   LIMIT greatest(1, %(at_once)s >> (SELECT max(greatest(most - 1, 0)) FROM due)))"
+                "  ORDER BY report_id FOR UPDATE)"
+                " UPDATE reports r SET attempts = r.attempts + 1, sent_at = NULL, lease_owner = %(owner)s,"
+                " lease_until = app_now() + real_seconds(%(seconds)s) FROM was"
+                " WHERE r.account = %(account)s AND r.api = %(api)s AND r.report_id = was.report_id"
+                " RETURNING r.report_id, was.attempts, was.lease_owner AS died",
+                {
+                    "account": turn.account,
+                    "api": turn.api,
+                    "fence": turn.fence,
+                    "skip": list(skip),
+                    "at_once": ACKNOWLEDGE_AT_ONCE,
+                    "owner": turn.owner,
+                    "seconds": self._lease_seconds,
+                },
+            )
+            begun = sorted(cursor.fetchall())
+            for row in begun:
+                # Whoever had it before had the turn before: the turn is ours, so that one is dead or out of time.
+                if row.died:
+                    write_history(
+                        cursor,
+                        ReportKey(turn.account, turn.api, row.report_id),
+                        "acknowledge",
+                        "lease ran out",
+                        State.PARSED,
+                        State.PARSED,
+                        attempt=row.attempts,
+                        worker=row.died,
+                        detail=f"{turn.owner} begins again",
+                    )
+            used_up = [row.report_id for row in begun if row.attempts >= MAX_ATTEMPTS]
+            self.refused(
+                cursor, turn, used_up, f"{MAX_ATTEMPTS} attempts at acknowledge, the last without a word", None
+            )
+        return [row.report_id for row in begun if row.attempts < MAX_ATTEMPTS]
 
     def done(
         self, cursor: Cursor, turn: Turn, report_ids: Sequence[str], *, detail: str, request_id: str | None
@@ -107,10 +137,11 @@ class Acknowledgements:
     ) -> None:
         """These stay parsed and are told again: without an attempt spent where `waits`, after a backoff else; those
         whose attempts are used up are quarantined."""
+        used_up = [] if waits else _used_up(cursor, turn, report_ids)
         _end(
             cursor,
             turn,
-            report_ids,
+            sorted(set(report_ids).difference(used_up)),
             "reason = %(reason)s, attempts = r.attempts - %(given_back)s,"
             " next_attempt_at = CASE WHEN %(given_back)s = 1 THEN next_attempt_at"
             " ELSE app_now() + (%(backoffs)s)[least(r.attempts, %(last)s)] END",
@@ -125,9 +156,7 @@ class Acknowledgements:
             reason,
             request_id,
         )
-        if not waits:
-            used_up = _used_up(cursor, turn, report_ids)
-            self.refused(cursor, turn, used_up, f"attempt {MAX_ATTEMPTS} of {MAX_ATTEMPTS}: {reason}", request_id)
+        self.refused(cursor, turn, used_up, f"attempt {MAX_ATTEMPTS} of {MAX_ATTEMPTS}: {reason}", request_id)
 
     def refused(
         self, cursor: Cursor, turn: Turn, report_ids: Sequence[str], reason: str, request_id: str | None
@@ -158,7 +187,7 @@ def _end(
     request_id: str | None,
 ) -> int:
     cursor.execute(
-        f"UPDATE reports r SET {change}"
+        f"UPDATE reports r SET lease_owner = NULL, lease_until = NULL, {change}"
         " FROM (SELECT account, api, report_id, attempts FROM reports WHERE account = %(account)s AND api = %(api)s"
         "  AND report_id = ANY(%(ids)s) AND state = 'parsed' ORDER BY report_id FOR UPDATE) was"
         " WHERE (r.account, r.api, r.report_id) = (was.account, was.api, was.report_id)"

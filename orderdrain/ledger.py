@@ -141,8 +141,13 @@ class Ledger:
         return bool(
             self._database.query(
                 f"UPDATE reports SET lease_until = app_now() + real_seconds(%(seconds)s) WHERE {_KEY}"
-                " AND fence = %(fence)s AND lease_until > app_now() RETURNING 1",
-                {**_ids(lease.key), "seconds": self._lease_seconds, "fence": lease.fence},
+                " AND fence = %(fence)s AND state = %(state)s AND lease_until > app_now() RETURNING 1",
+                {
+                    **_ids(lease.key),
+                    "seconds": self._lease_seconds,
+                    "fence": lease.fence,
+                    "state": lease.report.state,
+                },
             )
         )
 
@@ -301,13 +306,16 @@ class Ledger:
             )
 
     def take_back(self) -> list[ReportKey]:
-        """Takes back the leases that ran out: their workers died. Their attempts stay counted."""
+        """Takes back the leases that ran out: their workers died. Their attempts stay counted.
+
+        What is being acknowledged lasts as long as its connection's turn: the next one that has it takes it back.
+        """
         with self._database.transaction() as cursor:
             cursor.execute(
                 "UPDATE reports r SET lease_owner = NULL, lease_until = NULL,"
                 " reason = 'lease of ' || old.lease_owner || ' ran out'"
                 " FROM (SELECT account, api, report_id, lease_owner FROM reports WHERE lease_until <= app_now()"
-                "  AND state IN ('listed', 'downloaded', 'parsed') FOR UPDATE SKIP LOCKED) old"
+                "  AND state IN ('listed', 'downloaded') FOR UPDATE SKIP LOCKED) old"
                 " WHERE (r.account, r.api, r.report_id) = (old.account, old.api, old.report_id)"
                 " RETURNING r.account, r.api, r.report_id, r.state, r.attempts, old.lease_owner"
             )

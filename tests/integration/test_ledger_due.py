@@ -420,7 +420,24 @@ def test_acknowledging_that_fails_waits_longer_each_time_and_ends_with_a_person(
     row = books.row(key)
     assert (row.state, row.quarantined_from) == ("quarantined", "parsed")
     assert row.reason == "attempt 8 of 8: no answer"
-    assert books.events(key).count("failed") == policy.MAX_ATTEMPTS
+    assert books.events(key).count("failed") == policy.MAX_ATTEMPTS - 1
+
+
+def test_a_report_whose_acknowledging_kills_every_worker_ends_with_a_person(books):
+    """Each death is told in its history, and counted: it is not begun again for ever."""
+    key = report_in(books, State.PARSED)
+    for _ in range(policy.MAX_ATTEMPTS):
+        assert books.acknowledgements.begin(acknowledging(books)) == [key.report_id]
+        expire(books)
+
+    assert books.acknowledgements.begin(acknowledging(books)) == []
+
+    row = books.row(key)
+    assert (row.state, row.quarantined_from) == ("quarantined", "parsed")
+    assert row.reason == "8 attempts at acknowledge, the last without a word"
+    deaths = [entry for entry in books.ledger.history(key) if entry.event == "lease ran out"]
+    assert [entry.attempt for entry in deaths] == list(range(1, policy.MAX_ATTEMPTS + 1))
+    assert {entry.worker for entry in deaths} == {WORKER}
 
 
 def test_what_amazon_refuses_to_acknowledge_keeps_its_rows_and_its_reason(books):

@@ -112,8 +112,6 @@ class Expected:
     fence: int = 0
     owner: str | None = None
     lease_until: datetime = LONG_AGO
-    #: Acknowledgements begun whose worker has not come back to say how they ended.
-    unheard: int = 0
 
     def in_flight(self, now):
         return self.state in (LISTED, DOWNLOADED) and (self.lease_until > now or self.sent > now - LEASE)
@@ -123,6 +121,9 @@ class Expected:
         self.sent = LONG_AGO
         if self.attempts > MAX_ATTEMPTS:
             self.moved(QUARANTINED)
+
+    def told(self, owner, now):
+        self.attempts, self.owner, self.lease_until, self.sent = self.attempts + 1, owner, now + LEASE, LONG_AGO
 
     def let_go(self):
         self.owner, self.lease_until = None, LONG_AGO
@@ -135,15 +136,12 @@ class Expected:
         self.came_from = self.state if state is QUARANTINED else None
         self.state, self.sent = state, sent
         if state is not QUARANTINED:
-            self.attempts, self.due, self.unheard = 0, LONG_AGO, 0
+            self.attempts, self.due = 0, LONG_AGO
         self.let_go()
 
 
 def replayed(history):
-    """State and attempts as the history alone tells them; fails where a line does not follow from those before.
-
-    A refusal to acknowledge does not say which attempt it was: then attempts is None, until a person requeues it.
-    """
+    """State and attempts as the history alone tells them; fails where a line does not follow from those before."""
     state, attempts = None, 0
     for line in history:
         assert line.from_state == state, f"{line.event} from {line.from_state}, but it was {state}"
@@ -333,12 +331,15 @@ class TheLedger(RuleBasedStateMachine):
         most = max((report.attempts for report in may.values()), default=0)
         fits = max(1, ACKNOWLEDGE_AT_ONCE >> max(most - 1, 0))
         batch = books.acknowledgements.begin(turn)
-        assert {may[report_id].attempts for report_id in batch} <= {most}
-        assert len(batch) == min(fits, sum(report.attempts == most for report in may.values()))
-        for report_id in batch:
-            may[report_id].attempts += 1
-            may[report_id].unheard += 1
-            may[report_id].sent = LONG_AGO
+        used_up = [row.report_id for row in self.rows() if row.state == QUARANTINED and row.report_id in may]
+        begun = [may[report_id] for report_id in batch + used_up]
+        assert {report.attempts for report in begun} <= {most}
+        assert len(begun) == min(fits, sum(report.attempts == most for report in may.values()))
+        for report in begun:
+            report.told(WORKERS[worker], now)
+        for report_id in used_up:
+            assert may[report_id].attempts > MAX_ATTEMPTS
+            may[report_id].moved(QUARANTINED)
         self.tellings.append((books, turn, batch))
 
     @precondition(lambda self: self.tellings)
@@ -366,13 +367,12 @@ class TheLedger(RuleBasedStateMachine):
         books.accounts.release(turn)
         self.turn, self.turn_until = None, LONG_AGO
         for report in (self.expected[ReportKey(ACME, API, report_id)] for report_id in ids):
-            report.unheard -= 1
             if answer == "named":
                 report.moved(ACKNOWLEDGED)
             elif answer == "refused" or (answer == "no answer" and report.attempts >= MAX_ATTEMPTS):
                 report.moved(QUARANTINED)
-            elif answer == "waits":
-                report.attempts -= 1
+            else:
+                report.waits(report.due, given_back=answer == "waits")
         self.learn_backoffs(ids if answer == "no answer" else ())
 
     # ------------------------------------------------------------------------------------------------- compared
@@ -411,7 +411,7 @@ class TheLedger(RuleBasedStateMachine):
     def history_explains(self, lines, want):
         state, attempts = replayed(lines)
         assert state == want.state
-        assert attempts is None or attempts + (want.owner is not None) + want.unheard == want.attempts
+        assert attempts + (want.owner is not None) == want.attempts
 
     # -------------------------------------------------------------------------------------------------- helpers
 
@@ -442,10 +442,12 @@ class TheLedger(RuleBasedStateMachine):
 
     def holds(self, lease):
         report = self.expected[lease.key]
-        return report.owner is not None and report.fence == lease.fence
+        return report.owner is not None and (report.fence, report.state) == (lease.fence, lease.report.state)
 
     def run_out(self, now):
-        return {key for key, report in self.expected.items() if report.owner and report.lease_until <= now}
+        """Of reports, not of those that are being acknowledged: they last as long as their connection's turn."""
+        path = (LISTED, DOWNLOADED)
+        return {key for key, r in self.expected.items() if r.state in path and r.owner and r.lease_until <= now}
 
     def may_be_leased(self, report, state, now):
         return report.state is state and report.due <= now and report.lease_until <= now
