@@ -12,11 +12,14 @@ from typing import Any
 
 from emulator.clock import Clock
 from emulator.control import Control
+from emulator.documents import Documents
 from emulator.faults import DEFAULT, Faults
+from emulator.lwa import LWA_PATH, Lwa, Tokens
 from emulator.mws import Mws
 from emulator.quota import Quotas
 from emulator.record import Record
 from emulator.server import Server
+from emulator.sp_api import SpApi
 from emulator.world import World
 
 
@@ -34,9 +37,9 @@ def main() -> None:
         server = Server(
             options.host, options.port, tls=options.tls, control_token=options.control_token, verbose=options.verbose
         )
+        first_line = _put_together(server, faults, options)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    first_line = _put_together(server, faults, options)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
     print(json.dumps(first_line), flush=True)
     stopped.wait()
@@ -50,13 +53,19 @@ def _put_together(server: Server, faults: Faults, options: argparse.Namespace) -
         sellers=options.sellers,
         orders_per_minute=options.orders_per_minute,
         backlog=options.backlog,
+        sp_api_sellers=options.sp_api_sellers,
     )
-    quotas, record = Quotas(), Record()
+    quotas, record, tokens = Quotas(), Record(), Tokens(options.seed)
     first_line = {
         "mws": server.url,
-        "accounts": [account.seller.as_account() for account in world.accounts.values()],
+        "sp_api": server.url,
+        "lwa": server.url + LWA_PATH,
+        "accounts": [account.as_json() for account in world.accounts.values()],
     }
     server.faults = faults
+    server.lwa = Lwa(world, tokens, faults, record, seed=options.seed)
+    server.documents = Documents(world, faults, record, seed=options.seed, url=server.url)
+    server.sp_api = SpApi(world, quotas, faults, record, tokens, server.documents, seed=options.seed)
     server.mws = Mws(world, quotas, faults, record, seed=options.seed, on_acknowledge=options.on_acknowledge)
     server.control = Control(world, quotas, faults, record, server.mws, first_line)
     return first_line
@@ -82,12 +91,15 @@ def _is_loopback(host: str) -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m emulator", description="A stand-in Amazon MWS over HTTP.")
+    parser = argparse.ArgumentParser(
+        prog="python -m emulator", description="A stand-in Amazon over HTTP: MWS and SP-API."
+    )
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on; beyond loopback it needs --control-token")
     add("--port", type=int, default=8400, help="0 picks a free one")
     add("--seed", type=int, default=1, help="same seed, same sellers, orders, reports and faults")
     add("--sellers", type=_at_least(1, int), default=3, help="how many sellers")
+    add("--sp-api-sellers", type=_names, default=[], metavar="A,B", help="who sells on SP-API; all others on MWS")
     add("--orders-per-minute", type=_at_least(0, float), default=2.0, help="of each seller, in emulated minutes")
     add("--backlog", type=_at_least(0, int), default=5, help="reports that wait at the start, a seller")
     add("--speed", type=_at_least(0.001, float), default=1.0, help="emulated seconds in a real one")
@@ -97,6 +109,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--control-token", metavar="T", help="/_emulator paths then need Authorization: Bearer T")
     add("--verbose", action="store_true", help="one line on stderr for every request")
     return parser
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _at_least(least: float, kind: type[int | float]) -> Any:

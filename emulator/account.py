@@ -1,5 +1,7 @@
 """One account's life at Amazon: it sells, its schedules and requests make reports, reports are acknowledged and expire.
 
+What it has at MWS is here; what it has at SP-API is its `sp`, with reports of its own about the same orders.
+
 Nothing runs by itself. Whoever looks first lets the account catch up with the clock, in the order in which things
 would have happened; the same seed gives the same life, whenever and however often somebody looks.
 """
@@ -7,25 +9,22 @@ would have happened; the same seed gives the same life, whenever and however oft
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from operator import itemgetter
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emulator.orders import Order, make_order_id
 from emulator.reports import NEW_ORDERS, Report, make_columns, make_content_type
-from emulator.requests import Request, Schedule
+from emulator.requests import MAKING, RETENTION, SLOW, Request, Schedule
+from emulator.sp_report_types import SHIPPING
+from emulator.sp_reports import SpReports
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from emulator.sellers import Seller
-
-RETENTION = timedelta(days=90)
-#: A requested New Orders report goes back no further (MWS documentation, ReportType).
-REACH = timedelta(days=60)
-#: Recorded 2018 traffic: a scheduled report is complete about 13 seconds after its time.
-MAKING = timedelta(seconds=13)
-#: How long a slow request waits, and how long it is then worked on.
-SLOW = timedelta(hours=2), timedelta(hours=6)
+    from emulator.sp_reports import Happening
 
 _BACKLOG_INTERVAL = timedelta(minutes=15)
 _BACKLOG_SPAN = timedelta(days=50)
@@ -34,8 +33,12 @@ _BACKLOG_SPAN = timedelta(days=50)
 class Account:
     """Everything of one account that time or a call changes. Not thread-safe: World's lock guards it."""
 
-    def __init__(self, seller: Seller, started: datetime, *, orders_per_minute: float, backlog: int) -> None:
+    def __init__(
+        self, seller: Seller, started: datetime, *, orders_per_minute: float, backlog: int, on_sp_api: bool = False
+    ) -> None:
         self.seller = seller
+        #: Where its backlog and its first schedule are: at MWS or at SP-API.
+        self.on_sp_api = on_sp_api
         self.orders: dict[str, Order] = {}
         self.reports: dict[str, Report] = {}
         self.requests: dict[str, Request] = {}
@@ -43,6 +46,7 @@ class Account:
         self.acknowledged: dict[str, datetime] = {}
         #: Orders that no scheduled report has told yet, oldest first.
         self.fresh: list[Order] = []
+        self.sp = SpReports(seller, self.orders)
         self._started = started.replace(microsecond=0)
         self._rate = orders_per_minute / 60
         self._backlog = backlog
@@ -61,14 +65,15 @@ class Account:
             self._born = True
             self._live_before_the_start()
         while (happening := self._next_happening()) and happening[0] <= now:
-            moment, thing = happening
+            moment, happen = happening
             self._sell_until(moment)
-            if isinstance(thing, Schedule):
-                self.make_scheduled(thing.report_type, moment)
-                thing.due += thing.period
-            else:
-                self._finish(thing, moment)
+            happen(moment)
         self._sell_until(now)
+
+    def as_json(self, *, both_apis: bool = False) -> dict[str, Any]:
+        """What a client needs to know to call for this seller: keys of the API that it sells on, or of both."""
+        apis = ("mws", "sp-api") if both_apis else ("sp-api",) if self.on_sp_api else ("mws",)
+        return self.seller.as_account(*apis)
 
     def stop_selling(self, now: datetime) -> None:
         """No more orders from now on."""
@@ -90,6 +95,7 @@ class Account:
         order = Order(self.seller, serial, order_id or make_order_id(self.seller, serial), sold_at, tuple(changes))
         self.orders[order.order_id] = order
         self.fresh.append(order)
+        self.sp.fresh.append(order)
         return order
 
     def schedule(self, report_type: str, name: str, period: timedelta, due: datetime) -> None:
@@ -181,6 +187,9 @@ class Account:
         interval = min(_BACKLOG_INTERVAL, (_BACKLOG_SPAN / max(self._backlog, 1)))
         first = (self._started - self._backlog * interval).replace(microsecond=0)
         self._next_sale = self._after(first - interval)
+        if self.on_sp_api:
+            self._live_on_sp_api_before_the_start(first, interval)
+            return
         self._add_foreign_reports(first)
         for number in range(self._backlog):
             moment = (first + number * interval).replace(microsecond=0)
@@ -195,6 +204,19 @@ class Account:
                 self.make_scheduled(NEW_ORDERS, moment)
         first_due = self._started + timedelta(seconds=self._random.randrange(60, 900))
         self.schedule(NEW_ORDERS, "_15_MINUTES_", timedelta(minutes=15), first_due)
+
+    def _live_on_sp_api_before_the_start(self, first: datetime, interval: timedelta) -> None:
+        schedule = self.sp.schedule(SHIPPING, "PT15M", timedelta(minutes=15), first, covered_until=first - interval)
+        for number in range(self._backlog):
+            moment = (first + number * interval).replace(microsecond=0)
+            self._sell_until(moment)
+            if not self.sp.fresh:
+                self.sell(moment)
+            if number % 5 == 4:
+                self.sp.finish(self.sp.enter(SHIPPING, moment - 5 * interval, moment, moment), moment + MAKING)
+            else:
+                self.sp.make_scheduled(schedule, moment)
+        schedule.due = (self._started + timedelta(seconds=self._random.randrange(60, 900))).replace(microsecond=0)
 
     def _add_foreign_reports(self, moment: datetime) -> None:
         """What an unfiltered listing also holds, as recorded: it is nobody's order report."""
@@ -216,10 +238,14 @@ class Account:
                 foreign=True,
             )
 
-    def _next_happening(self) -> tuple[datetime, Schedule | Request] | None:
-        happenings: list[tuple[datetime, Schedule | Request]] = [(s.due, s) for s in self.schedules.values()]
-        happenings += [(request.done_at, request) for request in self._open if request.done_at]
-        return min(happenings, key=lambda happening: happening[0], default=None)
+    def _next_happening(self) -> Happening | None:
+        happenings: list[Happening] = [(s.due, partial(self._keep_to, s)) for s in self.schedules.values()]
+        happenings += [(request.done_at, partial(self._finish, request)) for request in self._open if request.done_at]
+        return min(happenings + self.sp.happenings(), key=itemgetter(0), default=None)
+
+    def _keep_to(self, schedule: Schedule, moment: datetime) -> None:
+        self.make_scheduled(schedule.report_type, moment)
+        schedule.due += schedule.period
 
     def _sell_until(self, moment: datetime) -> None:
         while self._next_sale and self._next_sale <= moment:
@@ -230,18 +256,8 @@ class Account:
         return moment + timedelta(seconds=self._random.expovariate(self._rate)) if self._rate else None
 
     def _finish(self, request: Request, moment: datetime) -> None:
-        """A requested report tells every order of its window as it is now, whoever told it before."""
         self._open = [other for other in self._open if other is not request]
-        if request.report_type != NEW_ORDERS:
-            return
-        start = max(request.start, moment - REACH)
-        told = [
-            (order, order.form_at(moment))
-            for order in self.orders.values()
-            if start <= order.sold_at < request.end
-            and (request.countries is None or order.marketplace.country in request.countries)
-        ]
-        if told:
+        if request.report_type == NEW_ORDERS and (told := request.tells(self.orders.values(), moment)):
             self._make(request, moment, told)
 
     def _make(

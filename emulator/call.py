@@ -1,4 +1,4 @@
-"""One MWS call in work: what an operation is given, and what it gives back."""
+"""One MWS call in work: what an operation is given, what it gives back, and what then goes on the wire."""
 
 from __future__ import annotations
 
@@ -24,6 +24,16 @@ class Call:
     parameters: Parameters
     now: datetime
     fault: str | None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What goes on the wire. `fault` tells the server how to spoil it there."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    fault: str | None = None
 
 
 @dataclass(frozen=True)

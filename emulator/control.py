@@ -10,8 +10,9 @@ from urllib.parse import parse_qs
 from emulator.answers import ResetsOn
 from emulator.clock import iso
 from emulator.orders import make_item_id
-from emulator.quota import LIMITS, Limit
+from emulator.quota import LIMITS, SP_LIMITS, Limit
 from emulator.reports import NEW_ORDERS
+from emulator.sp_control import add_sp_report
 
 if TYPE_CHECKING:
     from emulator.account import Account
@@ -77,6 +78,8 @@ class Control:
         return {
             "emulator": "orderdrain",
             "mws": self._first_line["mws"],
+            "sp_api": self._first_line["sp_api"],
+            "lwa": self._first_line["lwa"],
             "get": [f"/_emulator/{path}" for path in self._reads],
             "post": [f"/_emulator/{path}" for path in self._writes],
         }
@@ -89,8 +92,10 @@ class Control:
             "real": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         }
 
-    def accounts(self, _query: dict[str, str]) -> Any:
-        return self._first_line["accounts"]
+    def accounts(self, query: dict[str, str]) -> Any:
+        if query.get("keys") != "all":
+            return self._first_line["accounts"]
+        return [account.as_json(both_apis=True) for account in self._world.accounts.values()]
 
     def truth(self, _query: dict[str, str]) -> dict[str, Any]:
         now = self._world.clock.now()
@@ -113,6 +118,8 @@ class Control:
 
     def reports(self, body: dict[str, Any]) -> dict[str, Any]:
         account, now = self._account(body)
+        if body.get("api", "mws") == "sp-api":
+            return {"report_ids": [add_sp_report(account, body, now) for _ in range(int(body.get("count", 1)))]}
         if (report_type := body.get("report_type", NEW_ORDERS)) == NEW_ORDERS or "body_base64" in body:
             made = [_add_report(account, report_type, body, now) for _ in range(int(body.get("count", 1)))]
             return {"report_ids": made}
@@ -141,13 +148,17 @@ class Control:
         if "rates" in body or "stall_seconds" in body:
             self._faults.load({name: body[name] for name in ("rates", "stall_seconds") if name in body})
         if "fault" in body:
-            self._faults.order(body["operation"], body["fault"], int(body.get("next", 1)), body.get("account"))
+            count = int(body["next"]) if "next" in body else None
+            self._faults.order(body["operation"], body["fault"], count, body.get("account"))
         return {"faults": "set"}
 
     def quota(self, body: dict[str, Any]) -> dict[str, Any]:
-        if (operation := body["operation"]) not in LIMITS:
+        if (operation := body["operation"]) in SP_LIMITS:
+            limit = Limit(int(body["max"]), float(body["restore_seconds"]))
+        elif operation in LIMITS:
+            limit = Limit(int(body["max"]), float(body["restore_seconds"]), int(body["hourly"]))
+        else:
             raise ValueError(f"no operation {operation!r}")
-        limit = Limit(int(body["max"]), float(body["restore_seconds"]), int(body["hourly"]))
         self._quotas.change([account.seller.account for account in self._some_accounts(body)], operation, limit)
         return {"quota": "set"}
 

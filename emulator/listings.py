@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from emulator.account import RETENTION
 from emulator.call import Outcome
 from emulator.parameters import Refusal
 from emulator.report_types import STATUSES
+from emulator.requests import RETENTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from emulator.call import Call
     from emulator.reports import Report
     from emulator.requests import Request, Schedule
+    from emulator.world import World
 
 
 @dataclass(frozen=True)
@@ -32,21 +33,26 @@ class Place:
     account: Account
     operation: str
     matching: Callable[[datetime], list[Any]]
-    describe: Callable[[Account, list[Any], datetime], list[Element]]
+    describe: Callable[[Account, list[Any], datetime], list[Any]]
     size: int
     offset: int = 0
 
 
-def show_page(call: Call, place: Place) -> Outcome:
-    """The page at that place, with a NextToken where more follows. All pages are full but the last."""
-    found = place.matching(call.now)
-    shown = [] if call.fault == "empty_page" else found[place.offset : place.offset + place.size]
+def turn_page(world: World, place: Place, now: datetime, fault: str | None) -> tuple[list[Any], str | None]:
+    """The entries at that place, and a token where more follow. All pages are full but the last."""
+    found = place.matching(now)
+    shown = [] if fault == "empty_page" else found[place.offset : place.offset + place.size]
     offset = place.offset + len(shown)
-    if call.fault == "duplicate_listing" and shown:
+    if fault == "duplicate_listing" and shown:
         offset -= 1  # the last entry of this page is the first of the next
-    more = offset < len(found) or call.fault == "empty_page"
-    token = call.world.keep_place(replace(place, offset=offset), call.now) if more else None
-    result: list[Element] = [("HasNext", "true" if more else "false")]
+    more = offset < len(found) or fault == "empty_page"
+    return shown, world.keep_place(replace(place, offset=offset), now) if more else None
+
+
+def show_page(call: Call, place: Place) -> Outcome:
+    """The page at that place, with a NextToken where more follows."""
+    shown, token = turn_page(call.world, place, call.now, call.fault)
+    result: list[Element] = [("HasNext", "true" if token else "false")]
     if token:
         result.append(("NextToken", token))
     result += place.describe(call.account, shown, call.now)

@@ -9,13 +9,13 @@ import urllib.request
 import uuid
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from emulator.answers import ResetsOn, error_body, format_resets_on, proxy_page, result_body
-from emulator.call import Call, Outcome
-from emulator.clock import iso
+from emulator.call import Call, Outcome, Reply
 from emulator.operations import OPERATIONS, reports_to_acknowledge
 from emulator.parameters import Refusal
+from emulator.record import describe_call
 from emulator.reports import content_md5
 from emulator.signature import authenticate
 
@@ -48,16 +48,6 @@ _REFUSED_BY_FAULT = {
 }
 #: Faults that strike before anything is done.
 _NOTHING_DONE = _REFUSED_BY_FAULT.keys() | {"html", "no_answer"}
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What goes on the wire. `fault` tells the server how to spoil it there."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-    fault: str | None = None
 
 
 @dataclass
@@ -179,21 +169,21 @@ class Mws:
         return headers
 
     def _note(self, progress: _Progress, status: int | None, code: str | None) -> None:
-        token = progress.token and hashlib.sha256(progress.token.encode()).hexdigest()[:12]
-        call: dict[str, Any] = {
-            "at": iso(progress.now),
-            "account": progress.account.seller.account if progress.account else None,
-            "operation": progress.operation,
-            "status": status,
-            "code": code,
-            "request_id": progress.request_id,
-            "report_ids": progress.outcome.report_ids,
-            "over_quota": progress.over_quota,
-            "fault": progress.fault,
-            "applied": progress.applied,
-            "next_token": progress.outcome.next_token is not None,
-            "token_used": token,
-        }
+        call = describe_call(
+            "mws",
+            progress.operation,
+            at=progress.now,
+            account=progress.account.seller.account if progress.account else None,
+            status=status,
+            code=code,
+            request_id=progress.request_id,
+            report_ids=progress.outcome.report_ids,
+            over_quota=progress.over_quota,
+            fault=progress.fault,
+            applied=progress.applied,
+            next_token=progress.outcome.next_token is not None,
+            token_used=progress.token,
+        )
         if progress.unanswered:
             call["on_acknowledge"] = "no answer"
         self._record.add(call)

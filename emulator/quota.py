@@ -1,11 +1,12 @@
-"""Amazon's quotas: a bucket for each account and operation, and beside it a fixed hour.
+"""Amazon's quotas: a bucket for each account and operation, and at MWS beside it a fixed hour.
 
 MWS documentation: a request takes one from the bucket, which refills at the restore rate; apart from that an hourly
-quota counts in fixed windows whose start varies between callers. Each has its own error.
+quota counts in fixed windows whose start varies between callers. Each has its own error. SP-API knows the bucket alone.
 """
 
 from __future__ import annotations
 
+import sys
 import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,7 @@ class Limit:
 
     burst: int
     restore_seconds: float
-    hourly: int
+    hourly: int = sys.maxsize
 
 
 _RARE = Limit(10, 45, 80)
@@ -43,6 +44,23 @@ LIMITS: dict[str, Limit] = {
     "GetReportScheduleCount": _RARE,
     "UpdateReportAcknowledgements": _RARE,
 }
+
+_COMMON = Limit(10, 1 / 0.0222)
+_COSTLY = Limit(15, 1 / 0.0167)
+#: SP-API model: burst, and the rate in requests a second, of which this is the inverse.
+SP_LIMITS: dict[str, Limit] = {
+    "getReports": _COMMON,
+    "createReport": _COSTLY,
+    "getReport": Limit(15, 0.5),
+    "cancelReport": _COMMON,
+    "getReportDocument": _COSTLY,
+    "createReportSchedule": _COMMON,
+    "getReportSchedules": _COMMON,
+    "getReportSchedule": _COMMON,
+    "cancelReportSchedule": _COMMON,
+    "createRestrictedDataToken": Limit(10, 1),
+}
+_ALL_LIMITS = LIMITS | SP_LIMITS
 
 
 @dataclass
@@ -84,11 +102,18 @@ class Quotas:
         bucket = self._bucket(account, operation, now)
         return bucket.limit.hourly, bucket.limit.hourly - bucket.used, bucket.window + timedelta(hours=1)
 
+    def rate(self, account: str, operation: str) -> float:
+        """Requests a second, as restored."""
+        return 1 / self._limit(account, operation).restore_seconds
+
+    def _limit(self, account: str, operation: str) -> Limit:
+        return self._limits.get((account, operation), _ALL_LIMITS[operation])
+
     def _bucket(self, account: str, operation: str, now: datetime) -> _Bucket:
         window = _window(account, now)
         bucket = self._buckets.get((account, operation))
         if bucket is None:
-            limit = self._limits.get((account, operation), LIMITS[operation])
+            limit = self._limit(account, operation)
             bucket = _Bucket(limit, limit.burst, now, window)
             self._buckets[account, operation] = bucket
         refill = (now - bucket.refilled_at).total_seconds() / bucket.limit.restore_seconds

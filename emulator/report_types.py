@@ -10,11 +10,12 @@ from emulator.reports import NEW_ORDERS
 
 @dataclass(frozen=True)
 class ReportType:
-    """May it be asked for, may it be scheduled, and for which country alone."""
+    """May it be asked for, may it be scheduled, for which country alone; does SP-API restrict it for buyers' data."""
 
     requestable: bool = True
     schedulable: bool = True
     country: str | None = None
+    restricted: bool = False
 
 
 _REQUEST_ONLY = ReportType(schedulable=False)

@@ -47,6 +47,7 @@ class Report:
     content_type: str = ""
     requested: bool = False
     foreign: bool = False
+    api: str = "mws"
 
     @property
     def newness(self) -> tuple[datetime, int]:

@@ -1,12 +1,24 @@
-"""Reports that were asked for, once or every so often."""
+"""Reports that were asked for, once or every so often, and how long things take at Amazon."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from emulator.orders import Order
+
+RETENTION = timedelta(days=90)
+#: A requested New Orders report goes back no further (MWS documentation, ReportType).
+REACH = timedelta(days=60)
+#: Recorded 2018 traffic: a scheduled report is complete about 13 seconds after its time.
+MAKING = timedelta(seconds=13)
+#: How long a slow request waits, and how long it is then worked on.
+SLOW = timedelta(hours=2), timedelta(hours=6)
 
 
 @dataclass
@@ -35,6 +47,16 @@ class Request:
         if self.done_at is None or now < self.done_at:
             return "_IN_PROGRESS_"
         return "_DONE_" if self.report_id else "_DONE_NO_DATA_"
+
+    def tells(self, orders: Iterable[Order], moment: datetime) -> list[tuple[Order, int]]:
+        """Every order of its window and countries in the form it has at `moment`, whoever told it before."""
+        start = max(self.start, moment - REACH)
+        return [
+            (order, order.form_at(moment))
+            for order in orders
+            if start <= order.sold_at < self.end
+            and (self.countries is None or order.marketplace.country in self.countries)
+        ]
 
 
 @dataclass

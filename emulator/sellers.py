@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import string
 import uuid
 from dataclasses import dataclass
@@ -46,6 +47,9 @@ class Seller:
     access_key: str
     secret_key: str
     auth_token: str | None
+    client_id: str
+    client_secret: str
+    refresh_token: str
     marketplaces: tuple[Marketplace, ...]
     goods: dict[str, tuple[Product, ...]]  # by country
 
@@ -59,14 +63,23 @@ class Seller:
         """Whether answers look as recorded in 2014 (one line, an empty NextToken) or as in 2018."""
         return self.number % 3 == 2
 
-    def as_account(self) -> dict[str, Any]:
-        """What a client needs to know to call for this seller."""
-        known = {
-            "account": self.account,
-            "seller_id": self.seller_id,
+    def as_account(self, *apis: str) -> dict[str, Any]:
+        """What a client needs to know to call for this seller over `mws`, `sp-api` or both."""
+        mws = {
             "access_key": self.access_key,
             "secret_key": self.secret_key,
             "mws_auth_token": self.auth_token,
+        }
+        sp_api = {
+            "client_id": self.client_id,
+            "client_secret": self.client_secret,
+            "refresh_token": self.refresh_token,
+        }
+        known = {
+            "account": self.account,
+            "seller_id": self.seller_id,
+            **(mws if "mws" in apis else {}),
+            **(sp_api if "sp-api" in apis else {}),
             "region": self.home.region,
             "marketplaces": [marketplace.marketplace_id for marketplace in self.marketplaces],
         }
@@ -82,6 +95,8 @@ def _make_seller(seed: int, number: int) -> Seller:
     random = Random(f"{seed}/seller/{number}")
     letters = string.ascii_uppercase + string.digits
     marketplaces = HOMES[number % len(HOMES)]
+    # At SP-API one developer's application speaks for all sellers, each of whom gave it a refresh token.
+    application = Random(f"{seed}/application")
     # Every fifth seller is reached by a third party, as web applications are: only those need an MWSAuthToken.
     token = f"amzn.mws.{uuid.UUID(bytes=random.randbytes(16), version=4)}" if number % 5 == 4 else None
     return Seller(
@@ -92,9 +107,16 @@ def _make_seller(seed: int, number: int) -> Seller:
         access_key="AKIA" + "".join(random.choices(letters, k=16)),
         secret_key="".join(random.choices(string.ascii_letters + string.digits + "/+", k=40)),
         auth_token=token,
+        client_id=f"amzn1.application-oa2-client.{application.randbytes(16).hex()}",
+        client_secret=f"amzn1.oa2-cs.v1.{application.randbytes(32).hex()}",
+        refresh_token="Atzr|" + _opaque(Random(f"{seed}/seller/{number}/refresh-token"), 270),
         marketplaces=marketplaces,
         goods={marketplace.country: _make_goods(random, marketplace) for marketplace in marketplaces},
     )
+
+
+def _opaque(random: Random, size: int) -> str:
+    return base64.urlsafe_b64encode(random.randbytes(size)).decode()
 
 
 def _make_goods(random: Random, marketplace: Marketplace) -> tuple[Product, ...]:

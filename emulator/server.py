@@ -12,25 +12,35 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 from emulator.control import NoSuchPath
+from emulator.documents import STORE_PATH
+from emulator.lwa import LWA_PATH
 from emulator.signature import HttpRequest
+from emulator.sp_api import SP_PATHS
 
 if TYPE_CHECKING:
     from email.message import Message
 
+    from emulator.call import Reply
     from emulator.control import Control
+    from emulator.documents import Documents
     from emulator.faults import Faults
-    from emulator.mws import Mws, Reply
+    from emulator.lwa import Lwa
+    from emulator.mws import Mws
+    from emulator.sp_api import SpApi
 
 _CONTROL = "/_emulator/"
 _LARGEST_BODY = 64 * 1024 * 1024
 
 
 class Server(ThreadingHTTPServer):
-    """Listens once it is made. `mws` and `control` are set before it serves."""
+    """Listens once it is made. What answers behind it is set before it serves."""
 
     daemon_threads = True
     request_queue_size = 256
     mws: Mws
+    sp_api: SpApi
+    lwa: Lwa
+    documents: Documents
     control: Control
     faults: Faults
 
@@ -77,6 +87,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._handle()
 
+    def do_DELETE(self) -> None:
+        self._handle()
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  http.server's name
         if self.server.verbose:
             print(f"emulator: {self.client_address[0]} {format % args}", file=sys.stderr)
@@ -96,10 +109,10 @@ class _Handler(BaseHTTPRequestHandler):
         if path.startswith(_CONTROL) or path == _CONTROL[:-1]:
             self._handle_control(path.removeprefix(_CONTROL[:-1]).strip("/"), query, body)
         else:
-            self._handle_mws(path, query, body)
+            self._handle_amazon(path, query, body)
 
-    def _handle_mws(self, path: str, query: str, body: bytes) -> None:
-        reply = self.server.mws.handle(
+    def _handle_amazon(self, path: str, query: str, body: bytes) -> None:
+        reply = self._amazon_behind(path).handle(
             HttpRequest(
                 verb=self.command,
                 host=self.headers.get("Host", ""),
@@ -107,6 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
                 query=query,
                 form=body.decode("utf-8", "replace"),
                 user_agent=self.headers.get("User-Agent"),
+                headers={name.lower(): value for name, value in self.headers.items()},
             )
         )
         if reply.fault in {"no_answer", "late_answer"}:
@@ -115,6 +129,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_part(reply)
         else:
             self._send(reply.status, reply.headers, reply.body)
+
+    def _amazon_behind(self, path: str) -> Mws | SpApi | Lwa | Documents:
+        if path.startswith(SP_PATHS):
+            return self.server.sp_api
+        if path == LWA_PATH:
+            return self.server.lwa
+        return self.server.documents if path.startswith(STORE_PATH) else self.server.mws
 
     def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self._send_head(status, headers | {"Content-Length": str(len(body))})

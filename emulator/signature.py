@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote
@@ -12,6 +12,8 @@ from urllib.parse import parse_qsl, quote
 from emulator.parameters import Parameters, Refusal, parse_moment
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from emulator.account import Account
     from emulator.world import World
 
@@ -31,6 +33,8 @@ class HttpRequest:
     query: str
     form: str
     user_agent: str | None
+    #: All headers, their names in lower case.
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def parameters(self) -> Parameters:
         """The parameters of the address and of the body: clients put them in either, or in both."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from base64 import b64encode
 from datetime import timedelta
+from itertools import chain
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from emulator.clock import iso
 from emulator.sellers import make_sellers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from datetime import datetime
 
     from emulator.clock import Clock
@@ -27,20 +28,42 @@ TOKEN_LIFE = timedelta(minutes=15)
 class World:
     """Accounts by name and by key. Whoever reads or changes one of them holds `lock`."""
 
-    def __init__(self, clock: Clock, *, seed: int, sellers: int, orders_per_minute: float, backlog: int) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        seed: int,
+        sellers: int,
+        orders_per_minute: float,
+        backlog: int,
+        sp_api_sellers: Collection[str] = (),
+    ) -> None:
         self.clock = clock
         self.lock = threading.RLock()
         self.accounts = {
-            seller.account: Account(seller, clock.started, orders_per_minute=orders_per_minute, backlog=backlog)
+            seller.account: Account(
+                seller,
+                clock.started,
+                orders_per_minute=orders_per_minute,
+                backlog=backlog,
+                on_sp_api=seller.account in sp_api_sellers,
+            )
             for seller in make_sellers(seed, sellers)
         }
+        if unknown := set(sp_api_sellers) - self.accounts.keys():
+            raise ValueError(f"no such sellers: {', '.join(sorted(unknown))}; there are {', '.join(self.accounts)}")
         self._by_key = {account.seller.access_key: account for account in self.accounts.values()}
+        self._by_refresh_token = {account.seller.refresh_token: account for account in self.accounts.values()}
         self._random = Random(f"{seed}/tokens")
         self._places: dict[str, tuple[datetime, Any]] = {}
 
     def by_key(self, access_key: str) -> Account | None:
         """The account of an access key. Each seller here has keys of its own."""
         return self._by_key.get(access_key)
+
+    def by_refresh_token(self, refresh_token: str) -> Account | None:
+        """The account whose seller gave this refresh token."""
+        return self._by_refresh_token.get(refresh_token)
 
     def keep_place(self, place: Any, now: datetime) -> str:
         """A NextToken for a place in a listing: opaque, and full of the characters that need escaping."""
@@ -80,7 +103,9 @@ class World:
 
 
 def _available_ever(account: Account, now: datetime) -> Iterator[Report]:
-    return (report for report in account.reports.values() if report.available_at <= now and not report.foreign)
+    """The order reports that either API has had, a document of SP-API being one."""
+    reports = chain(account.reports.values(), account.sp.files())
+    return (report for report in reports if report.available_at <= now and not report.foreign)
 
 
 def _tellings(account: Account, now: datetime) -> dict[str, list[tuple[Report, int]]]:
@@ -102,6 +127,7 @@ def _newest_lines(order: Order, tellings: list[tuple[Report, int]]) -> Iterator[
             seen.add(line["order-item-id"])
             yield _line_id(order, line) | {
                 "report_id": report.report_id,
+                "api": report.api,
                 "available_at": iso(report.available_at),
                 "cells": report.as_told(line),
             }
@@ -119,9 +145,10 @@ def _told_report(account: Account, report: Report) -> dict[str, Any]:
     return {
         "account": account.seller.account,
         "report_id": report.report_id,
+        "api": report.api,
         "report_type": report.report_type,
         "available_at": iso(report.available_at),
         "lines": None if report.body is not None else sum(order.size(form) for order, form in report.told),
-        "acknowledged": report.report_id in account.acknowledged,
+        "acknowledged": report.api == "mws" and report.report_id in account.acknowledged,
         "requested": report.requested,
     }
