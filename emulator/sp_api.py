@@ -139,8 +139,11 @@ class SpApi:
     def _perform(self, request: HttpRequest, progress: _Progress) -> None:
         progress.operation, path_id = _route(request)
         token = request.headers.get("x-amz-access-token", "")
-        grant = self._authenticate(token, request, progress.now)
+        grant = self._tokens.find(token)
+        if grant is None:
+            raise Denied(_UNFIT if token else "")
         progress.account = account = grant.account
+        _check(grant, request, progress.now)
         if account is None or not progress.operation:
             raise Denied
         name = account.seller.account
@@ -161,17 +164,6 @@ class SpApi:
         call = self._make_call(request, grant, account, path_id, parameters, progress)
         progress.outcome = SP_OPERATIONS[progress.operation](call)
         progress.applied = True
-
-    def _authenticate(self, token: str, request: HttpRequest, now: datetime) -> Grant:
-        """Who holds that token. One 403 for everything, told apart by its details at most."""
-        grant = self._tokens.find(token)
-        if grant is None:
-            raise Denied(_UNFIT if token else "")
-        if now >= grant.until:
-            raise Denied(_EXPIRED)
-        if grant.paths is not None and (request.verb != "GET" or unquote(request.path) not in grant.paths):
-            raise Denied
-        return grant
 
     def _make_call(
         self,
@@ -217,6 +209,14 @@ def _route(request: HttpRequest) -> tuple[str, str]:
         if verb == request.verb and (match := pattern.fullmatch(request.path)):
             return operation, unquote(match[1]) if pattern.groups else ""
     return "", ""
+
+
+def _check(grant: Grant, request: HttpRequest, now: datetime) -> None:
+    """The token is good for this call. One 403 for everything, told apart by its details at most."""
+    if now >= grant.until:
+        raise Denied(_EXPIRED)
+    if grant.paths is not None and (request.verb != "GET" or unquote(request.path) not in grant.paths):
+        raise Denied
 
 
 def _json_body(request: HttpRequest) -> dict[str, Any]:

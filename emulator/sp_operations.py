@@ -98,7 +98,7 @@ def create_report_schedule(call: SpCall) -> SpOutcome:
     """Sets a schedule in place of that of the same type and marketplaces, whose interval it goes on with."""
     account = call.account.sp
     report_type, marketplace_ids = call.allowed_type("schedulable"), call.marketplace_ids()
-    name = call.body.get("period")
+    name = str(call.body.get("period", ""))
     if name not in PERIODS:
         raise Invalid(f"period must be one of {', '.join(PERIODS)}.")
     options = call.options()
