@@ -284,6 +284,8 @@ def test_a_call_needs_a_token_and_the_token_lives_an_hour_of_the_emulated_clock(
         assert (answer.status, answer.code) == (403, "Unauthorized")
         assert details in answer.json["errors"][0]["details"]
         assert "x-amzn-RateLimit-Limit" not in answer.headers
+    (call,) = (call for call in emulator.calls() if call["code"] == "Unauthorized" and call["account"])
+    assert (call["account"], call["applied"]) == ("acme", False)  # an expired token still says whose it was
     acme.forget()
     assert acme.reports().status == 200
 
@@ -502,7 +504,12 @@ def test_the_xml_schedule_silently_ends_the_flat_files(acme):
     assert len(acme.schedules()) == 1
     assert acme.schedule(reportType="GET_ORDER_REPORT_DATA_SHIPPING").status == 201
     assert acme.schedules() == []
-    for wrong in ({"period": "_15_MINUTES_"}, {"reportType": GENERAL}, {"nextReportCreationTime": "2099-01-01T00:00Z"}):
+    for wrong in (
+        {"period": "_15_MINUTES_"},
+        {"period": ["PT5M"]},
+        {"reportType": GENERAL},
+        {"nextReportCreationTime": "2099-01-01T00:00Z"},
+    ):
         assert acme.schedule(**wrong).code == "InvalidInput"
     assert acme.call("GET", "/reports/2021-06-30/schedules").code == "InvalidInput"
 
@@ -865,6 +872,41 @@ def test_lwa_refuses_when_told_to(emulator, acme):
     calls = emulator.calls("LWA")
     assert {call["account"] for call in calls} == {"acme", "bravo"}
     assert calls[-1]["code"] == "no answer"
+
+
+def test_whoever_tries_again_drains_everything_through_the_default_faults():
+    """Faults by chance hinder and spoil, and leave no report out of reach."""
+    with Emulator.start(backlog=20, speed=0.001, faults="default", sp_api_sellers="acme") as emulator:
+        acme = Client(emulator, "acme")
+        for operation in SP_LIMITS:
+            many(emulator, operation)
+
+        def insist(step, *arguments):
+            """The good answer that came at last; each further try begins with a new token."""
+            for _ in range(12):
+                try:
+                    if (answer := step(*arguments)).status == 200:
+                        return answer
+                except (http.client.HTTPException, ConnectionError, ValueError, KeyError):
+                    pass  # cut, not answered, or an error where a token was awaited
+                acme.forget()
+            raise AssertionError("twelve tries were not enough")
+
+        def download(document_id):
+            document = acme.document(document_id)
+            return acme.fetch(document.json["url"]) if document.status == 200 else document
+
+        query, found = {"processingStatuses": "DONE"}, {}
+        while query:
+            page = insist(lambda: acme.reports(**query)).json  # noqa: B023  called at once
+            found |= {report["reportId"]: report["reportDocumentId"] for report in page["reports"]}
+            query = {"nextToken": page["nextToken"]} if "nextToken" in page else None
+        assert len(found) == 20
+        for document_id in found.values():
+            assert insist(download, document_id).body
+        totals = emulator.get("/_emulator/calls")["totals"]
+        assert (totals["over_quota"], totals["leaks"]) == (0, 0)
+        assert len(totals["faults"]) > 4
 
 
 def test_no_secret_and_no_url_is_in_the_record(emulator, acme):

@@ -13,6 +13,7 @@ import pytest
 
 from emulator.clock import Clock
 from emulator.control import Control
+from emulator.documents import Documents
 from emulator.faults import DEFAULT, Faults
 from emulator.mws import Mws
 from emulator.quota import Quotas
@@ -123,6 +124,20 @@ def test_a_report_that_makes_no_sense_is_refused(control, world, body):
     with pytest.raises(ValueError, match=r"\w"):
         make(control, **body)
     assert not world.accounts["acme"].sp.reports
+
+
+@pytest.mark.parametrize("server", ["http://127.0.0.1:8400", "https://[::1]:8400"])
+def test_a_documents_url_has_the_servers_own_scheme_and_host(control, world, server):
+    """Where the port is https, clients fetch documents by https too."""
+    report, account = made(control, world), world.accounts["acme"]
+    documents = Documents(world, Faults(1), Record(), seed=1, url=server)
+    now = world.clock.now()
+    plain, packed = (documents.sign(account, report.document, now, compressed=packed) for packed in (False, True))
+    assert plain.startswith(f"{server}/tortuga/")
+    assert plain.partition("?")[0] != packed.partition("?")[0]
+    again = documents.sign(account, report.document, now + timedelta(seconds=1), compressed=False)
+    assert again != plain
+    assert again.partition("?")[0] == plain.partition("?")[0]
 
 
 def test_the_keys_of_both_apis_are_shown_to_who_asks_for_them(control):
