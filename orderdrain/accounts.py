@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from orderdrain.db import Cursor, Database
+    from orderdrain.vault import Vault
 
 #: Of an account `a`: at least one of its connections works.
 _NOT_PAUSED = (
@@ -30,7 +31,7 @@ _NOT_PAUSED = (
 
 @dataclass(frozen=True)
 class Account:
-    """A seller in a region, as declared."""
+    """A seller in a region, as declared for one connection: each API has its own names of report types."""
 
     account: str
     seller_id: str
@@ -47,9 +48,10 @@ class Connection:
     api: str
     application: str
     endpoint: str
-    access_key: str
-    secret_key: str
-    auth_token: str | None
+    key_id: str
+    secret: str
+    token: str | None
+    login_url: str | None
 
     def __repr__(self) -> str:
         return f"Connection({self.account.account}, {self.api})"
@@ -74,25 +76,28 @@ class Turn:
 class Accounts:
     """The declared sellers and their connections."""
 
-    def __init__(self, database: Database, *, lease_seconds: int) -> None:
+    def __init__(self, database: Database, vault: Vault, *, lease_seconds: int) -> None:
         self._database = database
+        self._vault = vault
         self._lease_seconds = lease_seconds
 
     # ------------------------------------------------------------------------------------------------ declaring
 
-    def add_application(self, application: str, *, access_key: str, secret_key: str) -> None:
-        """Adds a developer's keys, or replaces them: then what was paused for the old ones may go on."""
-        self._database.query(
-            "INSERT INTO applications (application, access_key, secret_key) VALUES (%s, %s, %s)"
-            " ON CONFLICT (application) DO UPDATE SET access_key = EXCLUDED.access_key,"
-            " secret_key = EXCLUDED.secret_key, paused_at = NULL, paused_reason = NULL",
-            (application, access_key, secret_key),
-        )
+    def add_application(self, application: str, *, api: str = "mws", key_id: str, secret: str) -> None:
+        """Adds a developer's keys for an API (MWS: access key id and secret key; SP-API: client id and client secret),
+        or replaces them: then what was paused for the old ones may go on. Raises UsageError."""
+        if not self._database.query(
+            "INSERT INTO applications AS a (application, api, key_id, secret) VALUES (%s, %s, %s, %s)"
+            " ON CONFLICT (application) DO UPDATE SET key_id = EXCLUDED.key_id,"
+            " secret = EXCLUDED.secret, paused_at = NULL, paused_reason = NULL WHERE a.api = EXCLUDED.api RETURNING 1",
+            (application, api, key_id, self._vault.seal(secret, place=f"application {application}")),
+        ):
+            raise UsageError(f"application {application} has the keys of another API: give this one a name of its own")
 
     def applications(self) -> list[Any]:
         """Every application with how many connections use it; never its secret."""
         return self._database.query(
-            "SELECT application, access_key, paused_at, paused_reason, created_at,"
+            "SELECT application, api, key_id, paused_at, paused_reason, created_at,"
             " (SELECT count(*) FROM connections c WHERE c.application = a.application) AS connections"
             " FROM applications a ORDER BY application"
         )
@@ -104,7 +109,8 @@ class Accounts:
         api: str,
         application: str,
         endpoint: str,
-        auth_token: str | None,
+        token: str | None,
+        login_url: str | None = None,
         list_every: timedelta,
     ) -> None:
         """Adds an account with its connection, or changes it: what is known of its reports stays.
@@ -114,34 +120,45 @@ class Accounts:
         with self._database.transaction() as cursor:
             try:
                 cursor.execute(
-                    "INSERT INTO accounts (account, seller_id, marketplaces, report_types, manage_schedules,"
-                    " list_every, next_full_list_at)"
-                    " VALUES (%(account)s, %(seller_id)s, %(marketplaces)s, %(types)s, %(manage)s, %(every)s,"
-                    " app_now() + %(every)s * (abs(hashtext(%(account)s)::bigint) %% 997) / 997.0)"
+                    "INSERT INTO accounts (account, seller_id, marketplaces, list_every)"
+                    " VALUES (%(account)s, %(seller_id)s, %(marketplaces)s, %(every)s)"
                     " ON CONFLICT (account) DO UPDATE SET seller_id = EXCLUDED.seller_id,"
-                    " marketplaces = EXCLUDED.marketplaces, report_types = EXCLUDED.report_types,"
-                    " manage_schedules = EXCLUDED.manage_schedules, list_every = EXCLUDED.list_every,"
+                    " marketplaces = EXCLUDED.marketplaces, list_every = EXCLUDED.list_every,"
                     " next_list_at = app_now(), next_schedule_at = app_now()",
                     {
                         "account": account.account,
                         "seller_id": account.seller_id,
                         "marketplaces": list(account.marketplaces),
+                        "every": list_every,
+                    },
+                )
+                cursor.execute(
+                    "INSERT INTO connections (account, api, application, endpoint, token, login_url, report_types,"
+                    " manage_schedules, next_full_list_at)"
+                    " SELECT %(account)s, %(api)s, application, %(endpoint)s, %(token)s, %(login_url)s, %(types)s,"
+                    " %(manage)s, app_now() + %(every)s * (abs(hashtext(%(account)s)::bigint) %% 997) / 997.0"
+                    " FROM applications WHERE application = %(application)s AND api = %(api)s"
+                    " ON CONFLICT (account, api) DO UPDATE SET application = EXCLUDED.application,"
+                    " endpoint = EXCLUDED.endpoint, token = EXCLUDED.token, login_url = EXCLUDED.login_url,"
+                    " report_types = EXCLUDED.report_types, manage_schedules = EXCLUDED.manage_schedules,"
+                    " access_token = NULL RETURNING account",
+                    {
+                        "account": account.account,
+                        "api": api,
+                        "application": application,
+                        "endpoint": endpoint,
+                        "token": token and self._vault.seal(token, place=_place(account.account, api)),
+                        "login_url": login_url,
                         "types": dict(account.report_types),
                         "manage": account.manage_schedules,
                         "every": list_every,
                     },
                 )
-                cursor.execute(
-                    "INSERT INTO connections (account, api, application, endpoint, auth_token)"
-                    " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (account, api) DO UPDATE SET"
-                    " application = EXCLUDED.application, endpoint = EXCLUDED.endpoint,"
-                    " auth_token = EXCLUDED.auth_token",
-                    (account.account, api, application, endpoint, auth_token),
-                )
-            except psycopg2.errors.ForeignKeyViolation:
-                raise UsageError(
-                    f"there is no application {application}. Add it first: orderdrain application add {application}"
-                ) from None
+                if cursor.fetchone() is None:
+                    raise UsageError(
+                        f"there is no application {application} with {api} keys."
+                        f" Add it first: orderdrain application add {application}"
+                    )
             except psycopg2.errors.CheckViolation:
                 raise UsageError(
                     f"{account.account!r} is no name for an account: lower-case letters, digits, '-', '_' and '.'"
@@ -192,8 +209,8 @@ class Accounts:
     def table(self, account: str | None = None) -> list[Any]:
         """One row a connection, for people: what is declared, when it is listed next, why it is paused."""
         return self._database.query(
-            "SELECT a.account, c.api, c.application, c.endpoint, a.seller_id, a.marketplaces, a.report_types,"
-            " a.manage_schedules, a.list_every, a.next_list_at, a.full_listed_at, c.download_after,"
+            "SELECT a.account, c.api, c.application, c.endpoint, a.seller_id, a.marketplaces, c.report_types,"
+            " c.manage_schedules, a.list_every, a.next_list_at, c.full_listed_at, c.download_after,"
             " coalesce(c.paused_at, p.paused_at) AS paused_at,"
             " coalesce(c.paused_reason, p.paused_reason) AS paused_reason"
             " FROM accounts a JOIN connections c USING (account) JOIN applications p USING (application)"
@@ -204,14 +221,15 @@ class Accounts:
     def connections(self, account: str) -> list[Connection]:
         """The account's connections, paused ones too. Raises NotFound."""
         rows = self._database.query(
-            "SELECT a.*, c.api, c.application, c.endpoint, c.auth_token, p.access_key, p.secret_key"
+            "SELECT a.*, c.api, c.application, c.endpoint, c.token, c.login_url, c.report_types, c.manage_schedules,"
+            " p.key_id, p.secret"
             " FROM accounts a JOIN connections c USING (account) JOIN applications p USING (application)"
             " WHERE a.account = %s ORDER BY c.api",
             (account,),
         )
         if not rows:
             raise _no_account(account)
-        return [_connection(row) for row in rows]
+        return [self._connection(row) for row in rows]
 
     def connection(self, account: str, api: str) -> Connection:
         """One connection. Raises NotFound."""
@@ -219,6 +237,14 @@ class Accounts:
             if connection.api == api:
                 return connection
         raise NotFound(f"account {account} has no {api} connection. See: orderdrain account list")
+
+    def _connection(self, row: Any) -> Connection:
+        account = Account(
+            row.account, row.seller_id, tuple(row.marketplaces), row.report_types, manage_schedules=row.manage_schedules
+        )
+        secret = self._vault.open(row.secret, place=f"application {row.application}")
+        token = row.token and self._vault.open(row.token, place=_place(row.account, row.api))
+        return Connection(account, row.api, row.application, row.endpoint, row.key_id, secret, token, row.login_url)
 
     # ---------------------------------------------------------------------------------------------- what is due
 
@@ -262,17 +288,17 @@ class Accounts:
     def take_listing(self, connection: Connection, owner: str, *, full: bool, since: datetime | None) -> Turn | None:
         """The turn to list, or None: somebody has the turn, or the connection is paused.
 
-        Goes on with a listing that waits for quota between two pages; begins a new one else. Once a day, and when
-        `full` is asked for, a listing is without the Acknowledged filter, back to `since` (default: the begin of the
-        last complete one, less an overlap).
+        Goes on with a listing that waits for quota between two pages; begins a new one else. Once a day, when `full`
+        is asked for, and always at SP-API, which knows no such filter, a listing is without the Acknowledged filter,
+        back to `since` (default: the begin of the last complete one, less an overlap).
         """
         rows = self._database.query(
             "UPDATE connections c SET turn = 'list', turn_owner = %(owner)s,"
             " turn_until = app_now() + real_seconds(%(seconds)s), turn_fence = turn_fence + 1,"
             " listing = listing + CASE WHEN listing_token IS NULL THEN 1 ELSE 0 END,"
-            " listing_full = CASE WHEN listing_token IS NULL THEN %(full)s OR a.next_full_list_at <= app_now()"
-            "   ELSE listing_full END,"
-            " listing_since = CASE WHEN listing_token IS NULL THEN coalesce(%(since)s, a.full_listed_at - %(overlap)s)"
+            " listing_full = CASE WHEN listing_token IS NULL"
+            "   THEN %(full)s OR c.next_full_list_at <= app_now() OR c.api = 'sp-api' ELSE listing_full END,"
+            " listing_since = CASE WHEN listing_token IS NULL THEN coalesce(%(since)s, c.full_listed_at - %(overlap)s)"
             "   ELSE listing_since END,"
             " listing_started_at = CASE WHEN listing_token IS NULL THEN app_now() ELSE listing_started_at END,"
             " listing_attempts = listing_attempts + 1"
@@ -285,7 +311,7 @@ class Accounts:
                 "seconds": self._lease_seconds,
                 "full": full,
                 "since": since,
-                "overlap": OVERLAP,
+                "overlap": OVERLAP[connection.api],
                 "account": connection.account.account,
                 "api": connection.api,
             },
@@ -343,8 +369,9 @@ class Accounts:
             started_at = cursor.fetchone().listing_started_at
             if turn.full:
                 cursor.execute(
-                    "UPDATE accounts SET full_listed_at = %s, next_full_list_at = %s + %s WHERE account = %s",
-                    (started_at, started_at, DAILY, turn.account),
+                    "UPDATE connections SET full_listed_at = %s, next_full_list_at = %s + %s"
+                    " WHERE account = %s AND api = %s",
+                    (started_at, started_at, DAILY, turn.account, turn.api),
                 )
 
     def wait_to_list(self, turn: Turn, until: datetime, *, next_token: str | None, failed: bool) -> None:
@@ -356,7 +383,13 @@ class Accounts:
                 " listing_attempts = CASE WHEN %s THEN listing_attempts ELSE 0 END WHERE account = %s AND api = %s",
                 (next_token, failed, turn.account, turn.api),
             )
-            cursor.execute("UPDATE accounts SET next_list_at = %s WHERE account = %s", (until, turn.account))
+            # An account that moves from one API to the other has two connections: the trouble of one does not put off
+            # the other, and is tried again at the next listing of both.
+            cursor.execute(
+                "UPDATE accounts SET next_list_at = %s WHERE account = %s"
+                " AND NOT EXISTS (SELECT FROM connections WHERE account = %s AND api <> %s AND paused_at IS NULL)",
+                (until, turn.account, turn.account, turn.api),
+            )
 
     def release(self, turn: Turn, *, acknowledge_after: datetime | None = None) -> None:
         """Gives the turn back; where quota says so, the next acknowledgement waits until `acknowledge_after`."""
@@ -385,11 +418,9 @@ def check_turn(cursor: Cursor, turn: Turn) -> None:
         raise LeaseLost(f"account {turn.account}: another worker has its turn now; nothing was changed")
 
 
-def _connection(row: Any) -> Connection:
-    account = Account(
-        row.account, row.seller_id, tuple(row.marketplaces), row.report_types, manage_schedules=row.manage_schedules
-    )
-    return Connection(account, row.api, row.application, row.endpoint, row.access_key, row.secret_key, row.auth_token)
+def _place(account: str, api: str) -> str:
+    """Where a seller's token lies: it opens nowhere else."""
+    return f"connection {account} {api}"
 
 
 def _no_account(account: str) -> NotFound:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PROGRESS_SECONDS = 5
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _account = click.option("--account", metavar="A", help="Only this account.")
 
 
@@ -163,7 +164,7 @@ def rejected(account: str | None, report_id: str | None, limit: int, as_json: bo
 
 
 @main.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=_FILE)
 @click.option("--report-type", required=True, metavar="T", help="Amazon's name of it.")
 @click.option(
     "--marketplace",
@@ -253,6 +254,7 @@ def request(
       orderdrain request acme
     """
     from orderdrain import pipeline
+    from orderdrain.families import api_of
     from orderdrain.schedules import check_request
 
     s = _services()
@@ -273,10 +275,10 @@ def request(
         return
     check_request(report_type, _utc(start), _utc(end), s.clock.now())
     pairs = dict(_pair(option) for option in options)
-    (connection,) = [c for c in connections if c.api == "mws"]
-    request_key = s.requests.enter(
-        account, connection.api, report_type, start=_utc(start), end=_utc(end), options=pairs
-    )
+    api = api_of(report_type)
+    if api not in {connection.api for connection in connections}:
+        raise UsageError(f"{report_type} is a report type of {api}, and account {account} has no connection to it")
+    request_key = s.requests.enter(account, api, report_type, start=_utc(start), end=_utc(end), options=pairs)
     click.echo(pipeline.request(s, account, request_key))
     say(f"Followed by itself to its end. See: orderdrain request {account}")
 
@@ -374,6 +376,21 @@ def prune(days: int, dry_run: bool) -> None:
 # -------------------------------------------------------------------------------------------------------------- run
 
 
+@main.command()
+@click.argument("name")
+def key(name: str) -> None:
+    """Make a key that seals credentials and report bytes, as a line for the file that ORDERDRAIN_KEYS names.
+
+    \b
+    examples:
+      (umask 077; orderdrain key 2026-11 > /run/secrets/orderdrain-keys)
+    """
+    from orderdrain.vault import new_key
+
+    click.echo(new_key(name))
+    say("Keep a copy apart from the database and the archive: what is sealed opens with nothing else.")
+
+
 @main.group()
 def application() -> None:
     """Applications: the keys of a developer."""
@@ -381,16 +398,26 @@ def application() -> None:
 
 @application.command("add")
 @click.argument("name")
-@click.option("--access-key", required=True, metavar="ID", help="The AWS access key id (not secret).")
-@click.option(
-    "--secret-key-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Else ORDERDRAIN_SECRET_KEY, else a prompt.",
-)
-def application_add(name: str, access_key: str, secret_key_file: Path | None) -> None:
+@click.option("--access-key", metavar="ID", help="MWS: the AWS access key id (not secret).")
+@click.option("--secret-key-file", type=_FILE, help="Else ORDERDRAIN_SECRET_KEY, else a prompt.")
+@click.option("--client-id", metavar="ID", help="SP-API: the client id at Login with Amazon (not secret).")
+@click.option("--client-secret-file", type=_FILE, help="Else ORDERDRAIN_CLIENT_SECRET, else a prompt.")
+def application_add(
+    name: str,
+    access_key: str | None,
+    secret_key_file: Path | None,
+    client_id: str | None,
+    client_secret_file: Path | None,
+) -> None:
     """Add a developer's keys, or replace them."""
-    secret_key = _secret("ORDERDRAIN_SECRET_KEY", secret_key_file, "Secret key")
-    _services().accounts.add_application(name, access_key=access_key, secret_key=secret_key)
+    if access_key and not client_id:
+        secret = _secret("ORDERDRAIN_SECRET_KEY", secret_key_file, "Secret key")
+        _services().accounts.add_application(name, api="mws", key_id=access_key, secret=secret)
+    elif client_id and not access_key:
+        secret = _secret("ORDERDRAIN_CLIENT_SECRET", client_secret_file, "Client secret")
+        _services().accounts.add_application(name, api="sp-api", key_id=client_id, secret=secret)
+    else:
+        raise UsageError("which keys? --access-key for MWS, or --client-id for SP-API")
     click.echo(f"application {name}: stored")
 
 
@@ -399,7 +426,7 @@ def application_add(name: str, access_key: str, secret_key_file: Path | None) ->
 def application_list(as_json: bool) -> None:
     """Applications, never their secrets."""
     rows = [row._asdict() for row in _services().accounts.applications()]
-    show_table(rows, ["application", "access_key", "connections", "paused_at", "paused_reason"], as_json=as_json)
+    show_table(rows, ["application", "api", "key_id", "connections", "paused_at", "paused_reason"], as_json=as_json)
 
 
 @main.group()
@@ -412,8 +439,11 @@ def account() -> None:
 @click.option(
     "--file",
     "path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=_FILE,
     help="Many at once, from a TOML file.",
+)
+@click.option(
+    "--api", default="mws", show_default=True, type=click.Choice(["mws", "sp-api"]), help="Which of Amazon's APIs."
 )
 @click.option("--application", "application_", metavar="APP")
 @click.option("--seller-id", metavar="ID")
@@ -435,10 +465,22 @@ def account() -> None:
 )
 @click.option(
     "--auth-token-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The MWSAuthToken, where the seller authorised a developer; else ORDERDRAIN_AUTH_TOKEN.",
+    type=_FILE,
+    help="MWS: the MWSAuthToken, where the seller authorised a developer; else ORDERDRAIN_AUTH_TOKEN.",
 )
-def account_add(name: str | None, path: Path | None, auth_token_file: Path | None, **told: Any) -> None:
+@click.option(
+    "--refresh-token-file",
+    type=_FILE,
+    help="SP-API: the refresh token; else ORDERDRAIN_REFRESH_TOKEN, else a prompt.",
+)
+@click.option("--login-url", metavar="URL", help="SP-API: where an emulator gives access tokens.")
+def account_add(
+    name: str | None,
+    path: Path | None,
+    auth_token_file: Path | None,
+    refresh_token_file: Path | None,
+    **told: Any,
+) -> None:
     """Add an account, or change it; what is known of its reports stays."""
     from orderdrain.declarations import declare, declare_file
 
@@ -450,6 +492,7 @@ def account_add(name: str | None, path: Path | None, auth_token_file: Path | Non
     if name is None:
         raise UsageError("which account? orderdrain account add NAME ..., or --file accounts.toml")
     keys = {
+        "api": told["api"],
         "application": told["application_"],
         "seller_id": told["seller_id"],
         "endpoint": told["endpoint"],
@@ -458,7 +501,13 @@ def account_add(name: str | None, path: Path | None, auth_token_file: Path | Non
         "manage_schedules": told["manage_schedules"],
         "list_every_minutes": told["minutes"],
     }
-    declare(s, name, keys, auth_token=_secret("ORDERDRAIN_AUTH_TOKEN", auth_token_file, None) or None)
+    if told["login_url"]:
+        keys["login_url"] = told["login_url"]
+    if told["api"] == "mws":
+        token = _secret("ORDERDRAIN_AUTH_TOKEN", auth_token_file, None)
+    else:
+        token = _secret("ORDERDRAIN_REFRESH_TOKEN", refresh_token_file, "Refresh token")
+    declare(s, name, keys, token=token or None)
     click.echo(f"account {name}: stored; its first listing is due now")
 
 

@@ -4,7 +4,12 @@
     access_key = "AKIA..."
     secret_key_file = "/run/secrets/mws"          # or secret_key_env = "NAME"
 
+    [applications.app]                             # SP-API has other keys
+    client_id = "amzn1.application-oa2-client..."
+    client_secret_file = "/run/secrets/lwa"
+
     [accounts.acme]
+    api = "mws"                                    # the default; or "sp-api", with a refresh_token_file
     application = "main"
     seller_id = "A1EXAMPLE"
     endpoint = "https://..."
@@ -20,9 +25,11 @@ from __future__ import annotations
 
 import os
 import tomllib
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from orderdrain.accounts import Account
 from orderdrain.amazon.http import emulator_at
@@ -34,8 +41,28 @@ if TYPE_CHECKING:
 
     from orderdrain.services import Services
 
-_APPLICATION_KEYS = {"access_key": str, "secret_key_file": str, "secret_key_env": str}
+
+@dataclass(frozen=True)
+class Names:
+    """What an API calls its keys: those of a developer (an id and a secret), and what a seller gives."""
+
+    key_id: str
+    secret: str
+    token: str
+    needs_token: bool
+
+
+NAMES = {
+    # The MWSAuthToken is needed only where the developer is not the seller.
+    "mws": Names("access_key", "secret_key", "auth_token", needs_token=False),
+    "sp-api": Names("client_id", "client_secret", "refresh_token", needs_token=True),
+}
+
+_APPLICATION_KEYS = {
+    name: str for names in NAMES.values() for name in (names.key_id, f"{names.secret}_file", f"{names.secret}_env")
+}
 _ACCOUNT_KEYS = {
+    "api": str,
     "application": str,
     "seller_id": str,
     "endpoint": str,
@@ -43,8 +70,8 @@ _ACCOUNT_KEYS = {
     "manage_schedules": bool,
     "list_every_minutes": int,
     "report_types": dict,
-    "auth_token_file": str,
-    "auth_token_env": str,
+    "login_url": str,
+    **{f"{names.token}_{where}": str for names in NAMES.values() for where in ("file", "env")},
 }
 #: What TOML calls them.
 _KINDS = {str: "a string", list: "an array", bool: "true or false", int: "a whole number", dict: "a table"}
@@ -60,21 +87,25 @@ def declare_file(s: Services, path: Path) -> list[str]:
     applications, accounts = told.get("applications", {}), told.get("accounts", {})
     for name, keys in applications.items():
         _only_known(keys, _APPLICATION_KEYS, f"application {name}")
-        _required(keys, "access_key", f"application {name}")
-    secrets = {name: _secret(keys, "secret_key", f"application {name}") for name, keys in applications.items()}
+    apis = {name: _api_of_keys(keys, f"application {name}") for name, keys in applications.items()}
+    secrets = {
+        name: _secret(keys, NAMES[apis[name]].secret, f"application {name}") for name, keys in applications.items()
+    }
     for name, keys in accounts.items():
         _only_known(keys, _ACCOUNT_KEYS, f"account {name}")
-        _check(name, keys)
+        _check(name, keys, sealed=s.vault.seals)
+    tokens = {name: _token(keys, f"account {name}") for name, keys in accounts.items()}
     for name, keys in applications.items():
-        s.accounts.add_application(name, access_key=keys["access_key"], secret_key=secrets[name] or "")
+        key_id = keys[NAMES[apis[name]].key_id]
+        s.accounts.add_application(name, api=apis[name], key_id=key_id, secret=secrets[name] or "")
     for name, keys in accounts.items():
-        declare(s, name, keys, auth_token=_secret(keys, "auth_token", f"account {name}"))
+        declare(s, name, keys, token=tokens[name])
     return [f"application {name}" for name in applications] + [f"account {name}" for name in accounts]
 
 
-def declare(s: Services, name: str, keys: Mapping[str, Any], *, auth_token: str | None) -> None:
+def declare(s: Services, name: str, keys: Mapping[str, Any], *, token: str | None) -> None:
     """Adds one account, or changes it. Raises UsageError with what would do."""
-    _check(name, keys)
+    _check(name, keys, sealed=s.vault.seals)
     account = Account(
         name,
         keys["seller_id"],
@@ -84,29 +115,57 @@ def declare(s: Services, name: str, keys: Mapping[str, Any], *, auth_token: str 
     )
     s.accounts.add(
         account,
-        api="mws",
+        api=keys.get("api", "mws"),
         application=keys["application"],
         endpoint=keys["endpoint"].rstrip("/"),
-        auth_token=auth_token,
+        token=token,
+        login_url=keys.get("login_url"),
         list_every=timedelta(minutes=keys.get("list_every_minutes", 15)),
     )
 
 
-def _check(name: str, keys: Mapping[str, Any]) -> None:
+def _check(name: str, keys: Mapping[str, Any], *, sealed: bool) -> None:
     for key in ("application", "seller_id", "endpoint", "marketplaces", "report_types"):
         _required(keys, key, f"account {name}")
-    check_declaration(keys["report_types"])
+    api = keys.get("api", "mws")
+    if api not in NAMES:
+        raise UsageError(f"account {name}: api is one of {', '.join(NAMES)}, and not {api}")
+    check_declaration(keys["report_types"], api)
     if not keys.get("list_every_minutes", 15) > 0:
         raise UsageError(f"account {name}: list_every_minutes must be above 0, such as 15")
-    # Keys and tokens are not sealed yet: a real seller's must not lie in clear in a database.
-    if not emulator_at(keys["endpoint"]):
+    if api == "mws" and "login_url" in keys:
+        raise UsageError(f"account {name}: login_url is SP-API's alone")
+    for place in (keys["endpoint"], keys.get("login_url")):
+        if place is not None and not emulator_at("{0.scheme}://{0.netloc}".format(urlsplit(place))):
+            _check_real(place, f"account {name}", sealed=sealed)
+
+
+def _check_real(place: str, whose: str, *, sealed: bool) -> None:
+    """A real seller's keys and his buyers' data must not lie in clear anywhere, nor travel so."""
+    if not sealed:
         raise UsageError(
-            f"account {name}: {keys['endpoint']} is no running emulator. Until credentials are sealed at rest, only an"
-            " emulator's address is accepted. Start one: python -m emulator --port 8400"
+            f"{whose}: {place} is no running emulator. Without a key nothing is sealed at rest, and only an emulator's"
+            " address is accepted. Make a key (orderdrain key NAME), and name its file by ORDERDRAIN_KEYS"
         )
+    if not place.startswith("https://"):
+        raise UsageError(f"{whose}: {place} is neither https nor a running emulator")
 
 
-def _secret(keys: Mapping[str, Any], name: str, whose: str) -> str | None:
+def _api_of_keys(keys: Mapping[str, Any], whose: str) -> str:
+    """The API that these keys are for, by their names."""
+    for api, names in NAMES.items():
+        if keys.get(names.key_id):
+            return api
+    raise UsageError(f"{whose}: {' or '.join(names.key_id for names in NAMES.values())} is missing")
+
+
+def _token(keys: Mapping[str, Any], whose: str) -> str | None:
+    names = NAMES[keys.get("api", "mws")]
+    token = _secret(keys, names.token, whose, required=names.needs_token)
+    return token or None
+
+
+def _secret(keys: Mapping[str, Any], name: str, whose: str, *, required: bool = True) -> str | None:
     if path := keys.get(f"{name}_file"):
         try:
             return Path(path).read_text(encoding="utf-8").strip()
@@ -116,8 +175,8 @@ def _secret(keys: Mapping[str, Any], name: str, whose: str) -> str | None:
         if variable not in os.environ:
             raise UsageError(f"{whose}: {name}_env names {variable}, which is not set")
         return os.environ[variable]
-    if name == "secret_key":
-        raise UsageError(f"{whose}: it needs secret_key_file or secret_key_env")
+    if required:
+        raise UsageError(f"{whose}: it needs {name}_file or {name}_env")
     return None
 
 

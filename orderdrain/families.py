@@ -104,6 +104,11 @@ class ReportType:
     twins: tuple[str, ...] = field(default=())
 
 
+def api_of(report_type: str) -> str:
+    """Which API has a report type of this name: MWS puts each of its words between underscores."""
+    return "mws" if report_type.startswith("_") else "sp-api"
+
+
 def family_of(report_type: str) -> Family | None:
     """The family of a report type; None where this version does not read it, or has never heard of it."""
     known = REPORT_TYPES.get(report_type)

@@ -1,4 +1,4 @@
-"""Redis locks: one holder per report and step, one lister per account.
+"""Redis locks: one holder per report and step, one lister per account, one refresher per access token.
 
 They keep two workers from doing the same work at once, and that is all: what may be committed is decided by the lease
 and its fence in the ledger. So Redis may be flushed while locks are held: work is then done twice and written once.
@@ -37,6 +37,10 @@ class Locks:
     def listing(self, account: str) -> Lock:
         """For listing an account, and for acknowledging, which must not happen while a listing is under way."""
         return self._lock(account, "listing")
+
+    def login(self, account: str, api: str) -> Lock:
+        """For refreshing the access token of a connection."""
+        return self._lock(account, api, "login")
 
     def _lock(self, *names: str) -> Lock:
         return Lock(self._redis, f"{KEY_PREFIX}lock:{':'.join(names)}", self._milliseconds)

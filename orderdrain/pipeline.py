@@ -42,7 +42,7 @@ from orderdrain.steps import (
 from orderdrain.telemetry import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from orderdrain.accounts import Connection, Turn
@@ -64,7 +64,20 @@ def list_reports(s: Services, account: str, *, full: bool = False, since: dateti
     `full`: without the Acknowledged filter (once a day by itself), back to `since`: what another program acknowledged,
     or what was acknowledged before a backup of ours was restored, is not lost.
     """
-    return "; ".join(_list(s, connection, full, since) for connection in s.accounts.connections(account))
+    return _each_connection(s, account, lambda connection: _list(s, connection, full, since))
+
+
+def _each_connection(s: Services, account: str, work: Callable[[Connection], str]) -> str:
+    """Does the work for each connection; what one of them raises is raised once the others have had their turn."""
+    said, raised = [], []
+    for connection in s.accounts.connections(account):
+        try:
+            said.append(work(connection))
+        except OrderdrainError as error:
+            raised.append(error)
+    if raised:
+        raise raised[0]
+    return "; ".join(said)
 
 
 def _list(s: Services, connection: Connection, full: bool, since: datetime | None) -> str:
@@ -192,15 +205,18 @@ def parse(s: Services, key: ReportKey) -> str:
 
 def acknowledge(s: Services, account: str) -> str:
     """Tells Amazon which reports we have: rows committed, listing ended, up to 100 ids a call."""
-    told = 0
     # The message is here, and whatever it finds, it is spent: the next one may be sent.
     s.acknowledgements.not_sent([account])
-    for connection in s.accounts.connections(account):
-        with acknowledging_turn(s, account, connection.api) as turn:
-            api, asked = s.amazon(connection), set[str]()
-            while batch := s.acknowledgements.begin(turn, skip=sorted(asked)):
-                asked.update(batch)
-                told += _acknowledge(s, api, turn, batch)
+    return _each_connection(s, account, lambda connection: _acknowledge_all(s, connection))
+
+
+def _acknowledge_all(s: Services, connection: Connection) -> str:
+    account, told = connection.account.account, 0
+    with acknowledging_turn(s, account, connection.api) as turn:
+        api, asked = s.amazon(connection), set[str]()
+        while batch := s.acknowledgements.begin(turn, skip=sorted(asked)):
+            asked.update(batch)
+            told += _acknowledge(s, api, turn, batch)
     return f"acknowledged {told:,} reports of {account}"
 
 
@@ -250,20 +266,24 @@ def _acknowledge(s: Services, api: ReportsApi, turn: Turn, ids: list[str]) -> in
 def schedule(s: Services, account: str, *, apply: bool = True) -> str:
     """Compares Amazon's report schedules with the declared ones and, for an account marked `manage_schedules`, makes
     Amazon's side agree. What we did not declare is never touched."""
-    said = []
-    for connection in s.accounts.connections(account):
-        api, declared = s.amazon(connection), connection.account
-        with comparing_schedules(s, connection):
-            for change in compare(declared.report_types, api.list_schedules()):
-                if change.blocked or not (apply and declared.manage_schedules):
-                    said.append(f"differs: {change}")
-                    continue
-                request_id = api.set_schedule(change.report_type, change.declared)
-                log.info("report schedule changed", account=account, change=str(change), request_id=request_id)
-                said.append(f"changed: {change}")
+    told = _each_connection(s, account, lambda connection: _schedule(s, connection, apply=apply))
     if apply:
         s.accounts.wait_to_schedule(account, s.clock.now() + DAILY)
-    return f"schedules of {account}: " + ("; ".join(said) or "as declared")
+    return f"schedules of {account}: {told}"
+
+
+def _schedule(s: Services, connection: Connection, *, apply: bool) -> str:
+    said = []
+    api, declared = s.amazon(connection), connection.account
+    with comparing_schedules(s, connection):
+        for change in compare(declared.report_types, api.list_schedules()):
+            if change.blocked or not (apply and declared.manage_schedules):
+                said.append(f"differs: {change}")
+                continue
+            request_id = api.set_schedule(change.report_type, change.declared)
+            log.info("report schedule changed", account=declared.account, change=str(change), request_id=request_id)
+            said.append(f"changed: {change}")
+    return "; ".join(said) or "as declared"
 
 
 def request(s: Services, account: str, request_key: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orderdrain.errors import UsageError
-from orderdrain.families import REPORT_TYPES
+from orderdrain.families import REPORT_TYPES, api_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -15,25 +15,34 @@ if TYPE_CHECKING:
     from orderdrain.amazon import ScheduleInfo
     from orderdrain.families import ReportType
 
-#: Amazon's words for "every so often" (MWS documentation, Schedule enumeration); `_NEVER_` removes a schedule.
-INTERVALS = (
-    "_15_MINUTES_",
-    "_30_MINUTES_",
-    "_1_HOUR_",
-    "_2_HOURS_",
-    "_4_HOURS_",
-    "_8_HOURS_",
-    "_12_HOURS_",
-    "_1_DAY_",
-    "_2_DAYS_",
-    "_72_HOURS_",
-    "_1_WEEK_",
-    "_14_DAYS_",
-    "_15_DAYS_",
-    "_30_DAYS_",
-    "_NEVER_",
-)
 NEVER = "_NEVER_"
+
+#: Each API's words for "every so often" (MWS documentation, Schedule enumeration; SP-API model, `period`). `_NEVER_`
+#: removes a schedule; SP-API has no word for that, so ours is the same.
+INTERVALS = {
+    "mws": (
+        "_15_MINUTES_",
+        "_30_MINUTES_",
+        "_1_HOUR_",
+        "_2_HOURS_",
+        "_4_HOURS_",
+        "_8_HOURS_",
+        "_12_HOURS_",
+        "_1_DAY_",
+        "_2_DAYS_",
+        "_72_HOURS_",
+        "_1_WEEK_",
+        "_14_DAYS_",
+        "_15_DAYS_",
+        "_30_DAYS_",
+        NEVER,
+    ),
+    "sp-api": (
+        *("PT5M", "PT15M", "PT30M", "PT1H", "PT2H", "PT4H", "PT8H", "PT12H", "P1D", "P2D", "P3D", "PT84H"),
+        *("P7D", "P14D", "P15D", "P18D", "P30D", "P1M"),
+        NEVER,
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -50,14 +59,16 @@ class Change:
         return f"{told} (not changed: {self.blocked})" if self.blocked else told
 
 
-def check_declaration(report_types: Mapping[str, str]) -> None:
-    """Refuses what cannot be drained or scheduled. Raises UsageError with what would do."""
+def check_declaration(report_types: Mapping[str, str], api: str) -> None:
+    """Refuses what cannot be drained or scheduled at this API. Raises UsageError with what would do."""
     if not report_types:
         raise UsageError("an account must declare at least one report type, such as _GET_FLAT_FILE_ORDERS_DATA_")
     for name, every in report_types.items():
         known = _drained(name)
-        if every not in INTERVALS:
-            raise UsageError(f"{every} is no interval of Amazon's for {name}. One of: {', '.join(INTERVALS)}")
+        if api_of(name) != api:
+            raise UsageError(f"{name} is a report type of {api_of(name)}, and this connection is to {api}")
+        if every not in INTERVALS[api]:
+            raise UsageError(f"{every} is no interval of Amazon's for {name}. One of: {', '.join(INTERVALS[api])}")
         for twin in known.twins:
             if every != NEVER and report_types.get(twin, NEVER) != NEVER:
                 raise UsageError(

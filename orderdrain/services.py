@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from orderdrain.accounts import Accounts
 from orderdrain.acknowledgements import Acknowledgements
+from orderdrain.amazon import mws, sp_api
 from orderdrain.amazon.http import Http
-from orderdrain.amazon.mws import QUOTAS, MwsReports
+from orderdrain.amazon.mws import MwsReports
+from orderdrain.amazon.sp_api import SpApiReports
 from orderdrain.archive import open_archive
 from orderdrain.clock import Clock
 from orderdrain.db import Database
@@ -20,6 +22,9 @@ from orderdrain.orders import Orders
 from orderdrain.quota import Quota
 from orderdrain.redis_client import connect
 from orderdrain.requests import Requests
+from orderdrain.sealed_archive import SealedArchive
+from orderdrain.tokens import AccessTokens
+from orderdrain.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +49,7 @@ class Services:
     db: Database
     redis: redis.Redis
     clock: Clock
+    vault: Vault
     accounts: Accounts
     ledger: Ledger
     acknowledgements: Acknowledgements
@@ -68,20 +74,35 @@ class Services:
         clock = Clock(database)
         quota = Quota(redis_client, clock)
         http = Http()
+        vault = Vault.from_file(settings.keys)
+        archive = open_archive(settings.archive)
+        locks = Locks(redis_client, seconds=settings.lease_seconds / 2)
 
         def amazon(connection: Connection) -> ReportsApi:
             account = connection.account
+            # Amazon counts by seller and developer (documentation of both): two accounts may share what one has.
+            bucket = f"{connection.application}:{account.seller_id}"
+            if connection.api == "sp-api":
+                return SpApiReports(
+                    connection.endpoint,
+                    account.marketplaces,
+                    tokens=AccessTokens(
+                        connection, database=database, vault=vault, locks=locks, http=http, clock=clock
+                    ),
+                    http=http,
+                    clock=clock,
+                    quota=quota.bound_to(bucket, sp_api.QUOTAS),
+                )
             return MwsReports(
                 connection.endpoint,
                 account.seller_id,
-                connection.access_key,
-                connection.secret_key,
-                connection.auth_token,
+                connection.key_id,
+                connection.secret,
+                connection.token,
                 account.marketplaces,
                 http=http,
                 clock=clock,
-                # Amazon counts by seller and developer (MWS documentation): two accounts may share what one has.
-                quota=quota.bound_to(f"{connection.application}:{account.seller_id}", QUOTAS),
+                quota=quota.bound_to(bucket, mws.QUOTAS),
             )
 
         lease_seconds = settings.lease_seconds
@@ -90,13 +111,14 @@ class Services:
             db=database,
             redis=redis_client,
             clock=clock,
-            accounts=Accounts(database, lease_seconds=lease_seconds),
+            vault=vault,
+            accounts=Accounts(database, vault, lease_seconds=lease_seconds),
             ledger=Ledger(database, lease_seconds=lease_seconds, account_slots=settings.account_slots),
             acknowledgements=Acknowledgements(database, lease_seconds=lease_seconds),
             requests=Requests(database, lease_seconds=lease_seconds),
             orders=Orders(),
-            archive=open_archive(settings.archive),
-            locks=Locks(redis_client, seconds=lease_seconds / 2),
+            archive=SealedArchive(archive, vault) if vault.seals else archive,
+            locks=locks,
             quota=quota,
             amazon=amazon,
             send=send or (lambda _step, **_ids: False),

@@ -29,6 +29,8 @@ ELSEWHERE = frozenset(
         "ORDERDRAIN_ALIVE_FILE",
         "ORDERDRAIN_SECRET_KEY",
         "ORDERDRAIN_AUTH_TOKEN",
+        "ORDERDRAIN_CLIENT_SECRET",
+        "ORDERDRAIN_REFRESH_TOKEN",
         "ORDERDRAIN_TEST_DATABASE_URL",
         "ORDERDRAIN_TEST_REDIS_URL",
     }
@@ -107,6 +109,11 @@ class Settings:
         "Where report bytes are kept as Amazon sent them: a directory, or s3://bucket/prefix",
         "/var/lib/orderdrain/archive",
         default=".orderdrain/archive",
+    )
+    keys: str = _setting(
+        "The file with the keys that seal credentials and report bytes at rest; without it only an emulator is drained",
+        "/run/secrets/orderdrain-keys",
+        default="",
     )
     account_slots: int = _setting(
         "How many reports of one account may be under way at once, so that a big one cannot starve the small",

@@ -16,6 +16,7 @@ from orderdrain.reports import ReportKey, RowCounts, State
 from orderdrain.requests import Requests
 from orderdrain.services import Services
 from orderdrain.settings import load
+from orderdrain.vault import Vault
 
 ORDERS = "_GET_FLAT_FILE_ORDERS_DATA_"
 ACME = "acme"
@@ -44,7 +45,7 @@ class Books:
         return cls(
             db,
             Clock(db),
-            Accounts(db, lease_seconds=lease_seconds),
+            Accounts(db, Vault({}), lease_seconds=lease_seconds),
             Ledger(db, lease_seconds=lease_seconds, account_slots=account_slots),
             Acknowledgements(db, lease_seconds=lease_seconds),
             Requests(db, lease_seconds=lease_seconds),
@@ -79,13 +80,13 @@ def open_services(database_url, redis_url, folder, *, send=None, **told):
 
 def add_account(books, account=ACME, *, application="main", report_types=None, list_every=timedelta(minutes=15)):
     """An account with its MWS connection; of `books` or of services. Nothing listens at its endpoint."""
-    books.accounts.add_application(application, access_key="AKIAEXAMPLE", secret_key="not-a-real-key")
+    books.accounts.add_application(application, key_id="AKIAEXAMPLE", secret="not-a-real-key")
     books.accounts.add(
         Account(account, f"A{account.upper()}", ("ATVPDKIKX0DER",), report_types or {ORDERS: "_15_MINUTES_"}, False),
         api=API,
         application=application,
         endpoint="http://127.0.0.1:1",
-        auth_token=None,
+        token=None,
         list_every=list_every,
     )
     return books.accounts.connection(account, API)

@@ -16,16 +16,21 @@ from orderdrain.declarations import declare
 from orderdrain.reports import State
 from orderdrain.services import Services
 from orderdrain.settings import load
-from workers.judge import ask, judge, witness
+from workers.judge import WANTED, ask, judge, witness
 from workers.processes import ending_on_signals
 
 if TYPE_CHECKING:
     from workers.judge import Verdict, Witness
 
 ORDERS = "_GET_FLAT_FILE_ORDERS_DATA_"
+#: What each API is asked for, and how often.
+DECLARED = {
+    "mws": {ORDERS: "_15_MINUTES_"},
+    "sp-api": {"GET_FLAT_FILE_ORDER_REPORT_DATA_SHIPPING": "PT15M"},
+}
 #: Application seconds in a real one.
 SPEED = 60
-#: Reports that wait at Amazon for each of the three sellers when the demo begins.
+#: Reports that wait at Amazon for each of the four sellers when the demo begins.
 BACKLOG = 14
 #: Real seconds for which the sellers go on selling: at least one scheduled report of 15 minutes each is made.
 SELLING = 20
@@ -38,18 +43,24 @@ def add_emulator_accounts(services: Services, emulator: dict[str, Any], *, speed
     clock = ask(emulator["mws"], "/_emulator/clock")
     services.clock.set(datetime.fromisoformat(clock["now"]), speed=speed)
     for told in emulator["accounts"]:
-        application = f"emulator-{told['account']}"
-        services.accounts.add_application(application, access_key=told["access_key"], secret_key=told["secret_key"])
+        account, application = told["account"], f"emulator-{told['account']}"
         keys = {
             "application": application,
             "seller_id": told["seller_id"],
-            "endpoint": emulator["mws"],
             "marketplaces": told["marketplaces"],
-            "report_types": {ORDERS: "_15_MINUTES_"},
             "manage_schedules": True,
             "list_every_minutes": 5,
         }
-        declare(services, told["account"], keys, auth_token=told.get("mws_auth_token"))
+        if "client_id" in told:
+            services.accounts.add_application(
+                application, api="sp-api", key_id=told["client_id"], secret=told["client_secret"]
+            )
+            keys |= {"api": "sp-api", "endpoint": emulator["sp_api"], "login_url": emulator["lwa"]}
+            declare(services, account, {**keys, "report_types": DECLARED["sp-api"]}, token=told["refresh_token"])
+        else:
+            services.accounts.add_application(application, key_id=told["access_key"], secret=told["secret_key"])
+            keys |= {"endpoint": emulator["mws"], "report_types": DECLARED["mws"]}
+            declare(services, account, keys, token=told.get("mws_auth_token"))
     return [told["account"] for told in emulator["accounts"]]
 
 
@@ -59,7 +70,9 @@ def main() -> int:
 
     print("starting Postgres, Redis, the emulated Amazon, a worker, beat and Flower ...", flush=True)
     with witness() as seen:
-        options = EmulatorOptions(speed=SPEED, backlog=BACKLOG, on_acknowledge=seen.url)
+        options = EmulatorOptions(
+            sellers=4, sp_api_sellers="delta", speed=SPEED, backlog=BACKLOG, on_acknowledge=seen.url
+        )
         with running_stack(HOME / "demo", emulator=options) as stack:
             seen.database_url = stack.database_url
             services = Services.from_settings(load(stack.env))
@@ -108,7 +121,7 @@ def _table(stack: Any, services: Services, verdict: Verdict) -> None:
     database = Database(stack.database_url)
     print(f"\n{'account':<10}{'reports told':>14}{'acknowledged':>14}{'lines told':>12}{'lines stored':>14}")
     for account in services.accounts.names():
-        told = [r for r in truth["told_reports"] if r["account"] == account and r["report_type"] == ORDERS]
+        told = [r for r in truth["told_reports"] if r["account"] == account and r["report_type"] in WANTED]
         lines = [line for line in truth["families"]["new_orders"] if line["account"] == account]
         ((finished, stored),) = database.query(
             "SELECT (SELECT count(*) FROM reports WHERE account = %(account)s AND state = 'acknowledged') AS finished,"

@@ -26,6 +26,7 @@ from orderdrain.db import migrate
 from orderdrain.errors import DependencyDown, OrderdrainError
 from orderdrain.services import Services
 from orderdrain.settings import load
+from orderdrain.vault import new_key
 from workers.config import STEPS
 from workers.folders import announced, locked
 from workers.judge import ask
@@ -56,6 +57,7 @@ class EmulatorOptions:
     speed: float = 1
     faults: str = "default"
     on_acknowledge: str | None = None
+    sp_api_sellers: str | None = None
 
     def argv(self) -> list[str]:
         given = {name: value for name, value in asdict(self).items() if value is not None}
@@ -162,6 +164,7 @@ def running_stack(
         servers = running.enter_context(Processes(janitor, folder / "log"))
         env = {
             "ORDERDRAIN_ARCHIVE": str(folder / "archive"),
+            "ORDERDRAIN_KEYS": _keys(folder / "keys"),
             "ORDERDRAIN_LOG_FORMAT": "text",
             "ORDERDRAIN_BEAT_SPEED": str(emulator.speed if emulator else 1),
             **os.environ,
@@ -183,6 +186,14 @@ def running_stack(
         if folder.parent.name == HOME.name:
             running.enter_context(announced(folder.with_name("env"), env))
         yield stack
+
+
+def _keys(path: Path) -> str:
+    """A file with a key of this stack's own, made when it is first started."""
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(f"{new_key('embedded')}\n", encoding="ascii")
+    return str(path)
 
 
 def up() -> None:
@@ -217,7 +228,8 @@ def add_accounts(emulator_url: str) -> None:
 
     services = Services.from_settings(load())
     try:
-        told = {"mws": emulator_url, "accounts": ask(emulator_url, "/_emulator/accounts")}
+        urls = {"mws": emulator_url, "sp_api": emulator_url, "lwa": f"{emulator_url}/auth/o2/token"}
+        told = {**urls, "accounts": ask(emulator_url, "/_emulator/accounts")}
         speed = ask(emulator_url, "/_emulator/clock")["speed"]
     except OSError as error:
         raise DependencyDown(f"no emulator answers at {emulator_url}: {error}") from error

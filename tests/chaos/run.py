@@ -80,7 +80,7 @@ def heal(system, bound):
     """A day passes, so that every account is listed without the filter and every wait is over; the rest is the
     system's own. Returns after how many real seconds it was quiet, or the bound if it never was."""
     print(f"all faults are over, and a day passes: everything must be done within {bound:.0f} s", flush=True)
-    span, began = DAILY + OVERLAP, time.monotonic()
+    span, began = DAILY + OVERLAP["mws"], time.monotonic()
     system.amazon("advance", seconds=span.total_seconds())
     system.services().clock.advance(span)
     quiet_at, told = None, 0.0

@@ -83,7 +83,7 @@ def declare_accounts(drain):
         keys = {"application": f"emulator-{account}", "seller_id": told["seller_id"], "endpoint": drain.emulator.url}
         keys |= {"marketplaces": told["marketplaces"], "report_types": {ORDERS: every}, "manage_schedules": True}
         # Rarely enough that the requested report is found by looking after it, not by a listing.
-        declare(drain.s, account, {**keys, "list_every_minutes": 60}, auth_token=None)
+        declare(drain.s, account, {**keys, "list_every_minutes": 60}, token=None)
     drain.s.requests.enter("bravo", "mws", ORDERS, start=None, end=None, options={})
 
 

@@ -35,7 +35,7 @@ def test_an_account_comes_back_as_it_was_declared(books):
     connection = add_account(books, report_types={ORDERS: "_30_MINUTES_"})
 
     assert connection.account == Account(ACME, "AACME", ("ATVPDKIKX0DER",), {ORDERS: "_30_MINUTES_"}, False)
-    assert (connection.api, connection.access_key, connection.secret_key) == (API, "AKIAEXAMPLE", "not-a-real-key")
+    assert (connection.api, connection.key_id, connection.secret) == (API, "AKIAEXAMPLE", "not-a-real-key")
     assert "not-a-real-key" not in repr(connection)
 
 
@@ -53,7 +53,7 @@ def test_an_account_needs_an_application(books):
     """The message says the command that adds it."""
     account = Account(ACME, "A1", ("ATVPDKIKX0DER",), {}, manage_schedules=False)
     with pytest.raises(UsageError, match="orderdrain application add main"):
-        books.accounts.add(account, api=API, application="main", endpoint="http://h", auth_token=None, list_every=DAILY)
+        books.accounts.add(account, api=API, application="main", endpoint="http://h", token=None, list_every=DAILY)
     assert books.accounts.names() == []
 
 
@@ -76,7 +76,7 @@ def test_unknown_accounts_and_connections_are_not_found(books, connection):
 def test_applications_are_shown_without_their_secrets(books, connection):
     """They are shown on terminals that others look at."""
     (row,) = books.accounts.applications()
-    assert (row.application, row.access_key, row.connections) == ("main", "AKIAEXAMPLE", 1)
+    assert (row.application, row.key_id, row.connections) == ("main", "AKIAEXAMPLE", 1)
     assert "not-a-real-key" not in str(row)
 
 
@@ -100,7 +100,7 @@ def test_an_applications_bad_keys_pause_all_that_use_it(books, connection):
     books.accounts.pause_application("main", "InvalidAccessKeyId")
 
     assert books.accounts.due_to_list() == ["carol"]
-    books.accounts.add_application("main", access_key="AKIANEW", secret_key="new")
+    books.accounts.add_application("main", key_id="AKIANEW", secret="new")
     assert sorted(books.accounts.due_to_list()) == [ACME, "bravo"]
 
 
@@ -319,7 +319,7 @@ def test_once_a_day_a_listing_is_without_the_filter(books, connection):
     books.clock.advance(DAILY)
     again = take_listing(books, connection)
     assert again.full
-    assert timedelta(0) <= again.since - (began - OVERLAP) < timedelta(seconds=5)
+    assert timedelta(0) <= again.since - (began - OVERLAP["mws"]) < timedelta(seconds=5)
 
 
 def test_a_full_listing_that_did_not_end_does_not_count(books, connection):

@@ -393,12 +393,15 @@ def test_secrets_come_from_files_the_environment_or_a_prompt_and_are_shown_nowhe
     asked = run("application", "add", "three", "--access-key", "AK3", stdin="from-a-prompt\n")
     assert asked.exit_code == 0
 
-    stored = [row.secret_key for row in books.db.query("SELECT secret_key FROM applications ORDER BY access_key")]
+    stored = [row.secret for row in books.db.query("SELECT secret FROM applications ORDER BY key_id")]
     assert stored == ["from-a-file", "from-the-env", "from-a-prompt"]
     shown = [run(*words).output for words in (["application", "list"], ["application", "list", "--json"], ["config"])]
     assert not any(secret in text for secret in stored for text in [*shown, asked.output])
     option_names = {opt for command in all_commands().values() for param in command.params for opt in param.opts}
-    assert not {"--secret-key", "--auth-token", "--password"} & option_names
+    assert (
+        not {"--secret", "--secret-key", "--client-secret", "--auth-token", "--refresh-token", "--token", "--password"}
+        & option_names
+    )
 
 
 def test_an_account_of_an_emulator_is_added_and_listed(run, books, amazon):
@@ -425,7 +428,7 @@ def test_an_endpoint_that_is_no_emulator_is_refused(run, books, endpoint, monkey
     """A real seller's keys must not lie in clear in a database."""
     # What answers for Amazon here is nothing at all: the test asks nobody outside.
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-    books.accounts.add_application("main", access_key="AK", secret_key="s")
+    books.accounts.add_application("main", key_id="AK", secret="s")
     if "amazonservices" in endpoint:
         monkeypatch.setattr("socket.getaddrinfo", _nobody)
 
@@ -434,6 +437,32 @@ def test_an_endpoint_that_is_no_emulator_is_refused(run, books, endpoint, monkey
     assert done.exit_code == 2
     assert "only an emulator's address is accepted" in done.stderr
     assert books.accounts.names() == []
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "said"),
+    [("https://sellingpartnerapi-na.amazon.com", None), ("http://127.0.0.1:1", "neither https nor")],
+)
+def test_with_a_key_a_real_sellers_account_is_accepted_and_sealed(run, books, tmp_path, monkeypatch, endpoint, said):
+    """Its secrets lie nowhere in clear, nor travel so."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setattr("orderdrain.declarations.emulator_at", lambda _: False)
+    (tmp_path / "keys").write_text(run("key", "now").stdout)
+    keys = {"ORDERDRAIN_KEYS": str(tmp_path / "keys")}
+    run("application", "add", "main", "--client-id", "amzn1.id", ORDERDRAIN_CLIENT_SECRET="c1ient-s3cret", **keys)
+    words = [*add(endpoint), "--api", "sp-api", "--type", "GET_FLAT_FILE_ORDER_REPORT_DATA_SHIPPING=PT15M"]
+
+    done = run(*words, ORDERDRAIN_REFRESH_TOKEN="Atzr|t0ken", **keys)
+
+    if said:
+        assert (done.exit_code, books.accounts.names()) == (2, [])
+        assert said in done.stderr
+        return
+    assert done.exit_code == 0
+    stored = str(books.db.query("SELECT * FROM applications")) + str(books.db.query("SELECT * FROM connections"))
+    assert "amzn1.id" in stored
+    assert "s3cret" not in stored
+    assert "t0ken" not in stored
 
 
 def _nobody(*_args, **_options):
@@ -452,7 +481,7 @@ def _nobody(*_args, **_options):
 )
 def test_report_types_that_cannot_be_drained_together_are_refused(run, books, types, said):
     """At the declaration, with what would do."""
-    books.accounts.add_application("main", access_key="AK", secret_key="s")
+    books.accounts.add_application("main", key_id="AK", secret="s")
     done = run(*add("http://127.0.0.1:1"), *(word for told in types for word in ("--type", told)))
 
     assert done.exit_code == 2
@@ -490,7 +519,7 @@ def test_many_accounts_come_from_a_file(run, books, amazon, tmp_path):
 
     assert lines(done) == ["application main: stored", "account acme: stored", "account bravo: stored"]
     bravo = books.accounts.connection("bravo", API)
-    assert (bravo.account.manage_schedules, bravo.secret_key) == (True, "s3cret")
+    assert (bravo.account.manage_schedules, bravo.secret) == (True, "s3cret")
 
 
 @pytest.mark.parametrize(

@@ -111,10 +111,12 @@ def test_messages_of_accounts_alternate(books):
 
 def test_five_thousand_reports_of_one_account_do_not_starve_five_hundred_small_ones(books):
     """Every small account is served by the very first sweep, whatever the big one has."""
-    books.db.query("INSERT INTO applications SELECT 'shared', 'AKIA', 'secret'")
     books.db.query(
-        "INSERT INTO accounts (account, seller_id, marketplaces, report_types)"
-        " SELECT 'small-' || n, 'A' || n, '{ATVPDKIKX0DER}', '{}' FROM generate_series(1, 500) n"
+        "INSERT INTO applications (application, api, key_id, secret) VALUES ('shared', 'mws', 'AKIA', 'secret')"
+    )
+    books.db.query(
+        "INSERT INTO accounts (account, seller_id, marketplaces)"
+        " SELECT 'small-' || n, 'A' || n, '{ATVPDKIKX0DER}' FROM generate_series(1, 500) n"
     )
     books.db.query(
         "INSERT INTO connections (account, api, application, endpoint)"

@@ -21,6 +21,7 @@ from orderdrain.db import Database
 from orderdrain.ledger import Ledger
 from orderdrain.reports import STEP_FROM, ReportKey, State
 from orderdrain.requests import Requests
+from orderdrain.vault import Vault
 from tests import services
 from tests.building import API, ORDERS, WORKER, Books, add_account, download, enter, parse
 
@@ -179,7 +180,7 @@ class WatchedCursor:
 def busy(url, *, fresh):
     """Books of a ledger in which some accounts have work, and the key of a report in each state; undone at the end."""
     db = Watched(url)
-    parts = (Clock(db), Accounts(db, lease_seconds=120), Ledger(db, lease_seconds=120, account_slots=8))
+    parts = (Clock(db), Accounts(db, Vault({}), lease_seconds=120), Ledger(db, lease_seconds=120, account_slots=8))
     books = Books(db, *parts, Acknowledgements(db, lease_seconds=120), Requests(db, lease_seconds=120))
     _add_work(db)
     if fresh:
@@ -260,10 +261,12 @@ def _fill(url, finished):
     with connection.cursor() as cursor:
         # Keys and checks were proven elsewhere: without foreign keys it takes half the time.
         cursor.execute("SET session_replication_role = replica")
-        cursor.execute("INSERT INTO applications (application, access_key, secret_key) VALUES ('main', 'AKIA', 'no')")
         cursor.execute(
-            "INSERT INTO accounts (account, seller_id, marketplaces, report_types, next_list_at, next_schedule_at)"
-            " SELECT 'seller-' || n, 'A' || n, '{ATVPDKIKX0DER}', '{}', app_now() + interval '1 day',"
+            "INSERT INTO applications (application, api, key_id, secret) VALUES ('main', 'mws', 'AKIA', 'no')"
+        )
+        cursor.execute(
+            "INSERT INTO accounts (account, seller_id, marketplaces, next_list_at, next_schedule_at)"
+            " SELECT 'seller-' || n, 'A' || n, '{ATVPDKIKX0DER}', app_now() + interval '1 day',"
             " app_now() + interval '1 day' FROM generate_series(0, %s) n",
             (ACCOUNTS - 1,),
         )

@@ -119,7 +119,7 @@ def s(database_url, redis_url, tmp_path):
             start=tmp_path,
         )
     )
-    built.db.query("INSERT INTO applications VALUES ('keys', 'id', 'secret')")
+    built.db.query("INSERT INTO applications (application, api, key_id, secret) VALUES ('keys', 'mws', 'id', 'secret')")
     yield built
     built.db.close()
 
@@ -131,7 +131,7 @@ def new_account(s):
     """An account of its own for each example, so that examples may share a database."""
     account = f"account-{next(_accounts)}"
     s.db.query(
-        "INSERT INTO accounts (account, seller_id, marketplaces, report_types) VALUES (%s, 'A1', '{}', '{}')",
+        "INSERT INTO accounts (account, seller_id, marketplaces) VALUES (%s, 'A1', '{}')",
         (account,),
     )
     s.db.query(

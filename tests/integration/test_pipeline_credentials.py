@@ -17,7 +17,7 @@ def redeclare(drain, account, *, seller_id=None, application=None):
         "report_types": {ORDERS: "_15_MINUTES_"},
         "list_every_minutes": 5,
     }
-    declare(drain.s, account, keys, auth_token=None)
+    declare(drain.s, account, keys, token=None)
 
 
 def paused(drain):
@@ -65,7 +65,7 @@ def test_an_applications_bad_key_pauses_all_its_accounts_as_one_thing(drain):
     for account in ("acme", "bravo", "cedar"):
         drain.amazon("reports", account=account)
     told = drain.emulator.account("bravo")
-    drain.s.accounts.add_application("shared", access_key=told["access_key"], secret_key="not the right one")
+    drain.s.accounts.add_application("shared", key_id=told["access_key"], secret="not the right one")
     for account in ("bravo", "cedar"):
         redeclare(drain, account, application="shared")
 
@@ -77,7 +77,7 @@ def test_an_applications_bad_key_pauses_all_its_accounts_as_one_thing(drain):
     assert [(log["scope"], log["log_level"]) for log in alerts] == [("application", "error")]
     assert "not the right one" not in str(drain.logs) + str(drain.said)
 
-    drain.s.accounts.add_application("shared", access_key=told["access_key"], secret_key=told["secret_key"])
+    drain.s.accounts.add_application("shared", key_id=told["access_key"], secret=told["secret_key"])
     redeclare(drain, "cedar")
     drain.run()
     assert paused(drain) == {}

@@ -59,7 +59,7 @@ def test_what_another_program_has_acknowledged_is_found_by_the_daily_full_listin
     drain.run_message("list", {"account": "acme"})
     made = drain.amazon("reports", account="acme", count=3)["report_ids"]
     drain.amazon("acknowledge", account="acme", report_ids=made[:2])
-    drain.s.db.query("UPDATE accounts SET next_full_list_at = app_now() + interval '20 hours'")
+    drain.s.db.query("UPDATE connections SET next_full_list_at = app_now() + interval '20 hours'")
 
     drain.run()
     assert entered(drain).keys() == {made[2]}

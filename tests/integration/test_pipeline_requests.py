@@ -37,14 +37,14 @@ def cancel(drain, amazon_request_id):
         "Action": "CancelReportRequests",
         "Version": "2009-01-01",
         "SellerId": connection.account.seller_id,
-        "AWSAccessKeyId": connection.access_key,
+        "AWSAccessKeyId": connection.key_id,
         "SignatureMethod": "HmacSHA256",
         "SignatureVersion": "2",
         "Timestamp": f"{drain.s.clock.now():%Y-%m-%dT%H:%M:%SZ}",
         "ReportRequestIdList.Id.1": amazon_request_id,
     }
     host = connection.endpoint.removeprefix("http://")
-    form = signed_form(connection.secret_key, method="POST", host=host, path="/", parameters=parameters)
+    form = signed_form(connection.secret, method="POST", host=host, path="/", parameters=parameters)
     request = urllib.request.Request(connection.endpoint + "/", form.encode(), {"User-Agent": "a person"})
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert answer.status == 200

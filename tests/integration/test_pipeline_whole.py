@@ -27,7 +27,7 @@ def redeclare(drain, account, every, *, manage):
         "report_types": {ORDERS: every},
         "manage_schedules": manage,
     }
-    declare(drain.s, account, keys, auth_token=None)
+    declare(drain.s, account, keys, token=None)
 
 
 def schedules_at_amazon(drain, account):

@@ -56,9 +56,9 @@ def test_removing_a_schedule_cancels_nobody_elses():
 def test_one_of_two_may_be_declared():
     """Both would take turns at cancelling each other."""
     with pytest.raises(UsageError, match=f"{CONVERGED} cannot both be scheduled|{FLAT} cannot both be scheduled"):
-        check_declaration({FLAT: "_15_MINUTES_", CONVERGED: "_15_MINUTES_"})
+        check_declaration({FLAT: "_15_MINUTES_", CONVERGED: "_15_MINUTES_"}, "mws")
 
-    check_declaration({FLAT: "_15_MINUTES_", CONVERGED: "_NEVER_"})
+    check_declaration({FLAT: "_15_MINUTES_", CONVERGED: "_NEVER_"}, "mws")
 
 
 @pytest.mark.parametrize(
@@ -66,19 +66,21 @@ def test_one_of_two_may_be_declared():
     [
         ({}, "at least one report type, such as _GET_FLAT_FILE_ORDERS_DATA_"),
         ({"_GET_MERCHANT_LISTINGS_DATA_": "_1_DAY_"}, f"no report type that this version drains. It drains: .*{FLAT}"),
+        ({"GET_FLAT_FILE_ORDER_REPORT_DATA_SHIPPING": "PT15M"}, "is a report type of sp-api"),
         ({FLAT: "15 minutes"}, "15 minutes is no interval of Amazon's .* _15_MINUTES_"),
     ],
 )
 def test_what_cannot_be_drained_is_refused_with_what_can(report_types, said):
     """At the declaration, not as a report that nothing can read."""
     with pytest.raises(UsageError, match=said):
-        check_declaration(report_types)
+        check_declaration(report_types, "mws")
 
 
 def test_every_interval_can_be_declared():
     """They are Amazon's words, taken as they are."""
-    for every in INTERVALS:
-        check_declaration({FLAT: every})
+    for api, report_type in (("mws", FLAT), ("sp-api", "GET_FLAT_FILE_ORDER_REPORT_DATA_SHIPPING")):
+        for every in INTERVALS[api]:
+            check_declaration({report_type: every}, api)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,91 @@
+"""Access tokens of SP-API: given for an hour by Login with Amazon, shared by all workers, refreshed by one at a time.
+
+A token is refreshed some minutes before its end, so that none ends on its way to Amazon, and at once where Amazon says
+that it has ended. Who finds another worker refreshing goes on with the old token while it lasts, and waits else.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from orderdrain.amazon import lwa
+from orderdrain.errors import Snooze
+
+if TYPE_CHECKING:
+    from orderdrain.accounts import Connection
+    from orderdrain.amazon.http import Http
+    from orderdrain.clock import Clock
+    from orderdrain.db import Database
+    from orderdrain.locks import Locks
+    from orderdrain.vault import Vault
+
+#: A token lasts for an hour (Login with Amazon, `expires_in`): refreshed this long before its end.
+AHEAD = timedelta(minutes=5)
+#: A refresh is one call: who has nothing to go on with looks again after this.
+WAIT = timedelta(seconds=10)
+
+
+class AccessTokens:
+    """The access token of one connection."""
+
+    def __init__(
+        self, connection: Connection, *, database: Database, vault: Vault, locks: Locks, http: Http, clock: Clock
+    ) -> None:
+        self._connection = connection
+        self._database = database
+        self._vault = vault
+        self._lock = locks.login(connection.account.account, connection.api)
+        self._http = http
+        self._clock = clock
+
+    def access_token(self, *, instead_of: str | None = None) -> str:
+        """A token that is good now. `instead_of`: the one that Amazon has just refused; it is replaced, once.
+
+        Raises Snooze while another worker is at it, OperatorNeeded where Amazon refuses the keys, ServiceFault.
+        """
+        if token := self._good(instead_of, ahead=AHEAD):
+            return token
+        if not self._lock.acquire():
+            if token := self._good(instead_of):
+                return token
+            raise Snooze("the access token is being refreshed by another worker", until=self._clock.now() + WAIT)
+        try:
+            # Another one may have refreshed it between our look and our lock.
+            return self._good(instead_of, ahead=AHEAD) or self._refresh()
+        finally:
+            self._lock.release()
+
+    def _good(self, instead_of: str | None, *, ahead: timedelta = timedelta(0)) -> str | None:
+        for row in self._database.query(
+            "SELECT access_token FROM connections WHERE account = %s AND api = %s AND access_token_until > %s",
+            (*self._key, self._clock.now() + ahead),
+        ):
+            if row.access_token is not None:
+                token = self._vault.open(row.access_token, place=self._place)
+                return token if token != instead_of else None
+        return None
+
+    def _refresh(self) -> str:
+        connection = self._connection
+        given = lwa.refresh(
+            self._http,
+            connection.login_url or lwa.LOGIN_URL,
+            client_id=connection.key_id,
+            client_secret=connection.secret,
+            refresh_token=connection.token or "",
+            now=self._clock.now(),
+        )
+        self._database.query(
+            "UPDATE connections SET access_token = %s, access_token_until = %s WHERE account = %s AND api = %s",
+            (self._vault.seal(given.token, place=self._place), given.expires_at, *self._key),
+        )
+        return given.token
+
+    @property
+    def _place(self) -> str:
+        return "access token of {} {}".format(*self._key)
+
+    @property
+    def _key(self) -> tuple[str, str]:
+        return self._connection.account.account, self._connection.api

@@ -1,0 +1,227 @@
+"""The path of a report at SP-API: the same promises, without an acknowledgement, a checksum or an hourly quota."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+from datetime import timedelta
+
+import pytest
+
+from orderdrain.declarations import declare
+from orderdrain.reports import ReportKey
+from tests.drain import draining
+from tests.emulator_process import Emulator
+from workers.demo import DECLARED
+
+SHIPPING = "GET_FLAT_FILE_ORDER_REPORT_DATA_SHIPPING"
+BODY = b"order-id\torder-item-id\tsku\tquantity-purchased\n111-0000001-0000001\t1\tTEAPOT\t1\n"
+
+
+@pytest.fixture
+def drain(database_url, redis_url, tmp_path):
+    """The path of a report: acme and bravo sell at SP-API, cedar at MWS."""
+    with (
+        Emulator.start(orders_per_minute=0, backlog=0, sp_api_sellers="acme,bravo") as emulator,
+        draining(database_url, redis_url, tmp_path, emulator) as running,
+    ):
+        yield running
+
+
+def make(drain, account="acme", **told):
+    return drain.amazon("reports", account=account, api="sp-api", **told)["report_ids"]
+
+
+def history(drain, report_id, account="acme"):
+    return drain.s.ledger.history(ReportKey(account, "sp-api", report_id))
+
+
+def paused(drain):
+    return {row.account: row.paused_reason for row in drain.s.accounts.table() if row.paused_at}
+
+
+def attempts_counted(drain):
+    return drain.s.db.query("SELECT event, attempt FROM report_history WHERE event = 'failed' OR attempt > 1")
+
+
+def test_both_apis_are_drained_side_by_side_to_the_last_line(drain):
+    """Acknowledged means at SP-API that the ledger remembers: nobody is told, and no report is entered twice."""
+    make(drain, count=12)
+    make(drain, "bravo", count=3)
+    drain.amazon("reports", account="cedar", count=3)
+
+    drain.run()
+
+    assert drain.states() == {"acknowledged": 18}
+    assert {call["account"] for call in drain.calls("UpdateReportAcknowledgements")} == {"cedar"}
+    drain.pass_time(hours=2)
+    assert len(drain.calls("getReportDocument")) == 15
+    drain.assert_judged()
+
+
+def test_a_backlog_with_amazons_usual_faults_is_drained_to_the_last_line(database_url, redis_url, tmp_path):
+    """Throttles, 5xx, cut and stalled bodies, urls and tokens that expire, gzip that is announced and is none."""
+    with (
+        Emulator.start(backlog=12, faults="default", speed=60, sp_api_sellers="acme,bravo") as emulator,
+        draining(database_url, redis_url, tmp_path, emulator) as drain,
+    ):
+        drain.amazon("stop-selling")
+        drain.run(stride_minutes=1)
+        drain.assert_judged()
+        assert emulator.get("/_emulator/calls")["totals"]["leaks"] == 0
+
+
+def test_a_report_that_took_ten_hours_is_found_by_a_listing_of_today(drain):
+    """SP-API filters by the time at which it was asked for: every listing of those hours was begun after that."""
+    drain.run()
+    drain.pass_time(hours=11, every_minutes=30)
+    asked = drain.s.clock.now() - timedelta(hours=10)
+    (slow,) = make(drain, created_at=asked.isoformat())
+
+    drain.pass_time(hours=1, every_minutes=10)
+
+    assert drain.row(slow).state == "acknowledged"
+    since = [call for call in drain.calls("getReports", account="acme") if call["status"] == 200]
+    assert len(since) > 10
+    drain.assert_judged()
+
+
+def test_a_slow_request_is_asked_for_once_and_keeps_nobody_waiting(drain):
+    """Two hours in the queue, six in progress: no attempt, no second request, and no other account waits."""
+    drain.amazon("orders", account="acme", count=3)
+    drain.advance(minutes=2)
+    drain.fault("createReport", "slow_request")
+    make(drain, "bravo", count=2)
+    now = drain.s.clock.now().replace(microsecond=0)
+    key = drain.s.requests.enter(
+        "acme", "sp-api", SHIPPING, start=now - timedelta(hours=24), end=now - timedelta(minutes=1), options={}
+    )
+
+    drain.run(until=lambda: drain.states("bravo") == {"acknowledged": 2})
+    assert drain.s.clock.now() - now < timedelta(minutes=10)
+    drain.pass_time(hours=4)
+    drain.restart(flush=True)
+    drain.pass_time(hours=6)
+
+    (asked,) = drain.s.db.query("SELECT * FROM report_requests WHERE request_key = %s", (key,))
+    assert (asked.status, drain.row(asked.report_id).state) == ("done", "acknowledged")
+    assert len(drain.calls("createReport")) == 1
+    drain.assert_judged()
+
+
+def test_a_third_of_the_documented_quota_is_learned_from_few_refusals(drain):
+    """One document in three minutes instead of one in one: no attempt is spent, and the normal seller is not held up."""
+    drain.amazon("quota", account="acme", operation="getReportDocument", max=1, restore_seconds=180)
+    make(drain, count=40)
+    make(drain, "bravo", count=40)
+
+    drain.run()
+
+    slow = drain.calls("getReportDocument", account="acme")
+    refused = [number for number, call in enumerate(slow) if call["status"] == 429]
+    assert len(refused) < len(slow) / 10
+    assert attempts_counted(drain) == []
+    assert drain.states() == {"acknowledged": 80}
+    drain.assert_judged(refused=len(refused))
+
+
+@pytest.mark.parametrize("announced", [True, False])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_documents_bytes_say_whether_it_is_gzip(drain, announced, zipped):
+    """Amazon has announced it wrongly both ways."""
+    sent = gzip.compress(BODY) if zipped else BODY
+    (report_id,) = make(drain, body_base64=base64.b64encode(sent).decode(), gzip=announced)
+
+    drain.run()
+
+    row = drain.row(report_id)
+    assert (row.state, row.rows_new, row.bytes) == ("acknowledged", 1, len(sent))
+    with drain.s.archive.open(row.archive_key) as file:
+        assert file.read() == sent
+
+
+def test_a_report_that_could_not_be_made_is_never_parsed(drain):
+    """It is not listed, and one that was listed before tells a person why."""
+    told = base64.b64encode(b'{"errorDetails": "the seller has no such data"}').decode()
+    make(drain, status="FATAL", body_base64=told)
+    make(drain, status="CANCELLED")
+    (good,) = make(drain)
+
+    drain.run()
+
+    assert drain.states() == {"acknowledged": 1}
+    assert drain.row(good).state == "acknowledged"
+    drain.assert_judged()
+
+
+def test_an_access_token_that_ends_in_mid_drain_costs_no_attempt(drain):
+    """It ends every hour, in the middle of something."""
+    make(drain, count=30)
+    drain.run(until=lambda: drain.states().get("acknowledged", 0) >= 3)
+    drain.fault("getReportDocument", "throttle")
+    drain.fault("getReport", "expired_access_token")
+
+    drain.run()
+
+    assert attempts_counted(drain) == []
+    assert drain.states() == {"acknowledged": 30}
+    assert len(drain.calls("LWA", account="acme")) >= 2
+    drain.assert_judged(refused=0)
+
+
+def test_a_seller_who_revoked_his_authorization_pauses_alone_and_resumes_where_he_stood(drain):
+    """The others are drained; after repair no report is entered anew."""
+    make(drain, count=3)
+    make(drain, "bravo", count=3)
+    drain.fault("LWA", "invalid_grant", count=1000, account="acme")
+
+    drain.run()
+
+    assert paused(drain).keys() == {"acme"}
+    assert "let the seller authorise again" in paused(drain)["acme"]
+    assert drain.states() == {"acknowledged": 3}
+    assert len(drain.calls("LWA", account="acme")) <= 2
+
+    drain.amazon("faults", clear=True)
+    drain.s.accounts.resume("acme")
+    drain.run()
+    assert drain.states() == {"acknowledged": 6}
+    assert drain.s.db.query("SELECT count(*) AS n FROM report_history WHERE event = 'entered'")[0].n == 6
+    drain.assert_judged()
+
+
+def test_an_account_that_moves_has_both_connections_and_each_order_once(drain):
+    """The day of the move, the same orders are told by both: the newest wins, and nothing is doubled."""
+    told = {account["account"]: account for account in drain.emulator.get("/_emulator/accounts?keys=all")}
+    cedar = told["cedar"]
+    drain.amazon("reports", account="cedar", count=2)
+    drain.run()
+    drain.s.accounts.add_application("new", api="sp-api", key_id=cedar["client_id"], secret=cedar["client_secret"])
+    keys = {
+        "api": "sp-api",
+        "application": "new",
+        "seller_id": cedar["seller_id"],
+        "endpoint": drain.emulator.first_line["sp_api"],
+        "login_url": drain.emulator.first_line["lwa"],
+        "marketplaces": cedar["marketplaces"],
+        "report_types": DECLARED["sp-api"],
+    }
+    declare(drain.s, "cedar", keys, token=cedar["refresh_token"])
+    make(drain, "cedar", count=2)
+
+    drain.run()
+
+    assert drain.states("cedar") == {"acknowledged": 4}
+    apis = drain.s.db.query("SELECT DISTINCT api FROM reports WHERE account = 'cedar' ORDER BY api")
+    assert [row.api for row in apis] == ["mws", "sp-api"]
+    drain.assert_judged()
+
+
+def test_schedules_are_set_at_each_api_in_its_own_words(drain):
+    """What is declared is what Amazon has, the day after."""
+    drain.pass_time(hours=1)
+
+    for account, api in (("acme", "sp-api"), ("cedar", "mws")):
+        connection = drain.s.accounts.connection(account, api)
+        there = {info.report_type: info.every for info in drain.s.amazon(connection).list_schedules()}
+        assert DECLARED[api].items() <= there.items()

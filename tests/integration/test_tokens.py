@@ -1,0 +1,81 @@
+"""One access token a connection, shared by all workers: refreshed by one, and told to nobody."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from orderdrain.amazon.http import Http
+from orderdrain.errors import Snooze
+from orderdrain.tokens import AHEAD, AccessTokens
+from tests.building import at_once
+from tests.drain import draining
+from tests.emulator_process import Emulator
+
+
+@pytest.fixture
+def drain(database_url, redis_url, tmp_path):
+    """The path of a report for acme at SP-API, and others at MWS."""
+    with (
+        Emulator.start(orders_per_minute=0, backlog=0, sp_api_sellers="acme") as emulator,
+        draining(database_url, redis_url, tmp_path, emulator) as running,
+    ):
+        yield running
+
+
+def tokens(drain):
+    s = drain.s
+    connection = s.accounts.connection("acme", "sp-api")
+    return AccessTokens(connection, database=s.db, vault=s.vault, locks=s.locks, http=Http(), clock=s.clock)
+
+
+def test_a_token_is_asked_for_once_and_used_until_shortly_before_its_end(drain):
+    """Each refresh is a call to a service that is not ours to load."""
+    first = tokens(drain).access_token()
+    assert tokens(drain).access_token() == first
+    assert len(drain.calls("LWA")) == 1
+
+    drain.advance(seconds=3600 - AHEAD.total_seconds() + 1)
+
+    assert tokens(drain).access_token() != first
+    assert len(drain.calls("LWA")) == 2
+
+
+def test_one_that_amazon_refused_is_replaced_once(drain):
+    """The second worker that was refused with it finds the newer one."""
+    old = tokens(drain).access_token()
+    newer = tokens(drain).access_token(instead_of=old)
+
+    assert newer != old
+    assert tokens(drain).access_token(instead_of=old) == newer
+    assert len(drain.calls("LWA")) == 2
+
+
+def test_workers_that_need_it_at_once_refresh_it_once(drain):
+    """A fleet that wakes up together must not ask a hundred times."""
+
+    def wanted():
+        try:
+            return tokens(drain).access_token()
+        except Snooze:
+            return None
+
+    given = {token for token in at_once(*[wanted] * 4) if token}
+
+    assert len(given) == 1
+    assert len(drain.calls("LWA")) == 1
+
+
+def test_while_another_refreshes_the_old_one_is_used_to_its_end(drain):
+    """Waiting for a colleague while holding what works would be waiting for nothing."""
+    old = tokens(drain).access_token()
+    drain.advance(seconds=3600 - 60)
+    lock = drain.s.locks.login("acme", "sp-api")
+    assert lock.acquire()
+
+    assert tokens(drain).access_token() == old
+    drain.s.clock.advance(timedelta(minutes=2))
+    with pytest.raises(Snooze, match="refreshed by another worker"):
+        tokens(drain).access_token()
+    lock.release()
