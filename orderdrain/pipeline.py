@@ -326,9 +326,11 @@ def _ours_at_amazon(s: Services, api: ReportsApi, wish: Request) -> RequestInfo 
 
 
 def _look_after_requests(s: Services, api: ReportsApi, wish: Request) -> int:
-    """One GetReportRequestList for all of the account's requests still being made. Returns how many ended."""
+    """One look at all of the account's requests still being made, this one first. Returns how many ended."""
     ended = 0
-    page = api.list_requests(request_ids=s.requests.open_at_amazon(wish.account, wish.api))
+    # This one first: where each is a call of its own (SP-API), quota may end the answer before it has named all.
+    ids = [wish.amazon_request_id, *s.requests.open_at_amazon(wish.account, wish.api)]
+    page = api.list_requests(request_ids=list(dict.fromkeys(filter(None, ids))))
     now = s.clock.now()
     for info in page.requests:
         if info.status == "DONE" and info.report_id:

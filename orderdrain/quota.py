@@ -25,6 +25,7 @@ lower remaining hour, or a refusal, which stops that operation for every worker 
 Amazon may also give less than it documents (users saw a third of it). It does not say so, but refuses: when it has
 refused again and again, the time since the last call that went is the least that it takes to restore a token. That
 pace, five times the documented at most, is then kept by everybody, one call at a time, and forgotten after six hours.
+Where it does say so (SP-API, in its answers), what it says stands in place of the documented rate.
 
 Times are application time. Of two workers whose clocks differ a little, the one that lags sees fewer tokens, not more.
 A clock that was set back by more than five minutes is taken like a flush: nobody waits until it has caught up.
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
 
 #: By how many seconds one call may be later at Amazon than another, each counted from its token: a slow connection.
 LATE_SECONDS = 10.0
+
+#: How far a rate that Amazon tells may be from the documented one, either way. Beyond, it is no rate of this operation.
+RATE_FACTOR = 100
 
 #: Real seconds after which Redis forgets an unused bucket. Application time is never slower than real time, so by then
 #: more than the hour that a bucket remembers has passed; forgotten means one token instead of a full bucket.
@@ -98,6 +102,7 @@ class BoundQuota:
         self._rules = rules
         self._ask = redis.register_script(_COMMON + _ASK)
         self._learned = redis.register_script(_COMMON + _LEARNED)
+        self._learned_rate = redis.register_script(_COMMON + _LEARNED_RATE)
         self._refused = redis.register_script(_COMMON + _REFUSED)
 
     def take(self, operation: str) -> None:
@@ -120,6 +125,12 @@ class BoundQuota:
         ever lower what we think is left.
         """
         self._run(self._learned, operation, _number(maximum), _number(remaining), _milliseconds(resets_at))
+
+    def learned_rate(self, operation: str, *, per_second: float) -> None:
+        """What an answer said of the rate that this connection has (SP-API, x-amzn-RateLimit-Limit)."""
+        documented = self._rules[operation].restore_seconds
+        if documented / RATE_FACTOR <= 1 / per_second <= documented * RATE_FACTOR:
+            self._run(self._learned_rate, operation, math.ceil(1000 / per_second))
 
     def refused(self, operation: str, *, hourly: bool, resets_at: datetime | None) -> datetime:
         """Amazon refused a call: nobody calls before the time that is returned.
@@ -198,6 +209,12 @@ if at and at > now + FIVE_MINUTES then
     redis.call('DEL', bucket, hour)
     at, full_at, blocked_until, told_hourly, left, hour_ends = read()
 end
+-- What Amazon told of its rate stands in place of the documented one; a bucket of as many tokens fills accordingly.
+local told_restore = tonumber(redis.call('HGET', bucket, 'told_restore') or restore)
+if told_restore ~= restore then
+    room = math.max(math.floor(room / restore * told_restore), told_restore)
+    restore, documented = told_restore, told_restore
+end
 full_at = math.max(now, full_at or now + room - restore)
 if hour_ends and now >= hour_ends + late then left, hour_ends = nil, nil end
 
@@ -258,6 +275,11 @@ if remaining >= 0 and resets_at > now and resets_at <= now + HOUR + FIVE_MINUTES
         write('left', remaining, 'hour_ends', resets_at)
     end
 end
+return 0
+"""
+
+_LEARNED_RATE = """
+write('told_restore', ARGV[7])
 return 0
 """
 

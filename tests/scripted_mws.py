@@ -138,6 +138,7 @@ class QuotaNotes:
     def __init__(self) -> None:
         self.taken: list[str] = []
         self.told: list[tuple[str, float | None, float | None, datetime | None]] = []
+        self.rates: list[tuple[str, float]] = []
         self.refusals: list[tuple[str, bool, datetime | None]] = []
 
     def take(self, operation: str) -> None:
@@ -145,6 +146,9 @@ class QuotaNotes:
 
     def learned(self, operation: str, *, maximum, remaining, resets_at) -> None:
         self.told.append((operation, maximum, remaining, resets_at))
+
+    def learned_rate(self, operation: str, *, per_second: float) -> None:
+        self.rates.append((operation, per_second))
 
     def refused(self, operation: str, *, hourly: bool, resets_at: datetime | None) -> datetime:
         self.refusals.append((operation, hourly, resets_at))

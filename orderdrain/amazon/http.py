@@ -7,6 +7,7 @@ say what that means: NoAnswer (the request may have had its effect all the same)
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from contextlib import contextmanager
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from urllib3.response import BaseHTTPResponse
+
+# urllib3 writes urls to its log, at debug level all of them and in warnings some: whoever has the url of an SP-API
+# document has the document.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 #: Bytes asked of the socket at once: a report is never whole in memory.
 BLOCK_BYTES = 64 * 1024

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+from orderdrain.amazon import sp_json
 from orderdrain.amazon.http import BodyCut, NoAnswer
 from orderdrain.errors import Evidence, OperatorNeeded, ServiceFault
 
@@ -18,14 +18,18 @@ if TYPE_CHECKING:
 
 #: Where tokens are given, for all regions (SP-API documentation, "Connecting to the Selling Partner API").
 LOGIN_URL = "https://api.amazon.com/auth/o2/token"
+#: An answer is under 1 KB (recorded 2024 traffic).
+MAX_ANSWER_BYTES = 64 * 1024
 
-#: RFC 6749 5.2, and what Login with Amazon says besides.
+# What speaks of the developer's keys, for all sellers at once (RFC 6749, 5.2).
 _APPLICATION_REFUSED = {"invalid_client", "unauthorized_client"}
+# What passes by itself, also where it comes with a status below 500 (RFC 6749, 4.1.2.1).
+_PASSES = {"server_error", "temporarily_unavailable"}
 
 
 @dataclass(frozen=True)
 class AccessToken:
-    """Good until `expires_at`."""
+    """Good until `expires_at` (UTC)."""
 
     token: str = field(repr=False)
     expires_at: datetime
@@ -36,6 +40,7 @@ def refresh(
 ) -> AccessToken:
     """Asks for an access token. Raises OperatorNeeded where the developer's keys (scope "application") or the seller's
     authorization are refused, ServiceFault for everything else."""
+    # In the body, never in the URL: URLs end up in the logs of everything that they pass.
     form = {
         "grant_type": "refresh_token",
         "refresh_token": refresh_token,
@@ -44,31 +49,40 @@ def refresh(
     }
     headers = {"Content-Type": "application/x-www-form-urlencoded;charset=UTF-8"}
     try:
-        with http.send("POST", url, headers=headers, body=urlencode(form), max_bytes=64 * 1024) as response:
-            told, status = _object(response.read()), response.status
+        with http.send("POST", url, headers=headers, body=urlencode(form), max_bytes=MAX_ANSWER_BYTES) as response:
+            # Amazon's support asks for the request id; the body of a refusal repeats it (recorded 2024 traffic).
+            status, request_id = response.status, response.headers.get("x-amzn-RequestId")
+            told = sp_json.read_answer(response.read()) or {}
     except (NoAnswer, BodyCut) as error:
         raise ServiceFault(f"Login with Amazon gave no answer: {error}", evidence=Evidence("LWA")) from error
-    evidence = Evidence("LWA", status, told.get("error"), told.get("request_id"))
-    if status == 200 and "access_token" in told and isinstance(told.get("expires_in"), int):
-        return AccessToken(told["access_token"], now + timedelta(seconds=told["expires_in"]))
-    if told.get("error") in _APPLICATION_REFUSED:
-        raise OperatorNeeded(
+    # Amazon's words are short; a sentence in their place may repeat what we sent.
+    word = told.get("error")
+    refused = word if isinstance(word, str) and word.isidentifier() else None
+    evidence = Evidence("LWA", status, refused, request_id)
+    token, seconds = told.get("access_token"), told.get("expires_in")
+    if status == 200 and isinstance(token, str) and token and isinstance(seconds, int):
+        return AccessToken(token, now + timedelta(seconds=seconds))
+    if status in {400, 401, 403} and refused and refused not in _PASSES:
+        raise _refusal(refused, evidence)
+    raise ServiceFault("Login with Amazon gave no token", evidence=evidence)
+
+
+def _refusal(code: str, evidence: Evidence) -> OperatorNeeded:
+    if code in _APPLICATION_REFUSED:
+        return OperatorNeeded(
             "Login with Amazon refuses the application's client id or secret (a secret ends after 180 days)",
             scope="application",
             evidence=evidence,
         )
-    if told.get("error") == "invalid_grant":
-        raise OperatorNeeded(
+    if code == "invalid_grant":
+        return OperatorNeeded(
             "the seller's authorization has ended or was revoked: let the seller authorise again, and store the new"
             " refresh token (orderdrain account add)",
             evidence=evidence,
         )
-    raise ServiceFault("Login with Amazon gave no token", evidence=evidence)
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        told = json.loads(body)
-    except ValueError:
-        return {}
-    return told if isinstance(told, dict) else {}
+    # Asked again in the same words, it says the same again: report after report would use up its attempts.
+    return OperatorNeeded(
+        "Login with Amazon refuses what it is asked for this seller: check the refresh token and the login url"
+        " (orderdrain account add)",
+        evidence=evidence,
+    )

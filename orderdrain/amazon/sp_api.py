@@ -1,23 +1,28 @@
-"""Amazon SP-API, Reports API 2021-06-30: the ReportsApi of one seller, over one application's keys.
+"""Amazon SP-API, Reports API 2021-06-30: the ReportsApi of one seller, over one application's login.
 
-A call goes: take from the quota, send with the access token, then either what Amazon said (sp_json.py) or the error
-that tells the caller what to do (`_failure`). Only a refused token is answered here, by one more try with a newer one.
+A call goes: take from the quota, send with a token, learn the rate that Amazon tells, then either what Amazon said
+(sp_json.py) or the error that tells the caller what to do (`_failure`). Only a refused token is answered here, by one
+more try with a newer one; trying again is for the ledger. Documents are fetched from where they lie (sp_documents.py).
 Nobody is told that a report was received: SP-API has no acknowledging, and the ledger remembers.
 """
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import json
 import re
+import sys
 import zlib
+from dataclasses import dataclass
+from datetime import UTC, timedelta
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
-from orderdrain.amazon import Acknowledged, Downloaded, RequestInfo, RequestPage, sp_json
-from orderdrain.amazon.http import BLOCK_BYTES, BodyCut, NoAnswer
+from orderdrain.amazon import Acknowledged, ListingPage, RequestInfo, RequestPage, sp_json
+from orderdrain.amazon.http import BodyCut, NoAnswer
+from orderdrain.amazon.lwa import AccessToken
+from orderdrain.amazon.sp_documents import UrlExpired, fetch, stated_reason
 from orderdrain.errors import (
     BadBody,
     Evidence,
@@ -36,8 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from orderdrain.amazon import ListingPage, ScheduleInfo
-    from orderdrain.amazon.http import Http, Response
+    from orderdrain.amazon import Downloaded, ScheduleInfo
+    from orderdrain.amazon.http import Http
     from orderdrain.clock import Clock
     from orderdrain.errors import OrderdrainError
     from orderdrain.quota import BoundQuota
@@ -46,16 +51,16 @@ log = logger(__name__)
 
 Said = TypeVar("Said")
 
-#: Per seller and application (SP-API models: 0.0222, 0.0167, 2 and 1 calls a second). No hour is counted.
-_SLOW, _SLOWER = 1 / 0.0222, 1 / 0.0167
+#: Amazon's quotas per seller and application (SP-API models; in the model's own digits, since Amazon counts by them
+#: and not by the minute that they are meant to be). No hour is counted.
 QUOTAS: dict[str, QuotaRule] = {
-    "getReports": QuotaRule(burst=10, restore_seconds=_SLOW, hourly=None),
-    "createReport": QuotaRule(burst=15, restore_seconds=_SLOWER, hourly=None),
-    "getReport": QuotaRule(burst=15, restore_seconds=0.5, hourly=None),
-    "getReportDocument": QuotaRule(burst=15, restore_seconds=_SLOWER, hourly=None),
-    "createReportSchedule": QuotaRule(burst=10, restore_seconds=_SLOW, hourly=None),
-    "getReportSchedules": QuotaRule(burst=10, restore_seconds=_SLOW, hourly=None),
-    "cancelReportSchedule": QuotaRule(burst=10, restore_seconds=_SLOW, hourly=None),
+    "getReports": QuotaRule(burst=10, restore_seconds=1 / 0.0222, hourly=None),
+    "createReport": QuotaRule(burst=15, restore_seconds=1 / 0.0167, hourly=None),
+    "getReport": QuotaRule(burst=15, restore_seconds=1 / 2, hourly=None),
+    "getReportDocument": QuotaRule(burst=15, restore_seconds=1 / 0.0167, hourly=None),
+    "createReportSchedule": QuotaRule(burst=10, restore_seconds=1 / 0.0222, hourly=None),
+    "getReportSchedules": QuotaRule(burst=10, restore_seconds=1 / 0.0222, hourly=None),
+    "cancelReportSchedule": QuotaRule(burst=10, restore_seconds=1 / 0.0222, hourly=None),
     "createRestrictedDataToken": QuotaRule(burst=10, restore_seconds=1, hourly=None),
 }
 
@@ -63,21 +68,21 @@ QUOTAS: dict[str, QuotaRule] = {
 PAGE_SIZE = 100
 #: As many report types fit one call (SP-API model).
 TYPES_A_CALL = 10
+#: 100 entries are about 60 KB.
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
-#: Far above any order report: a body without end must not fill the archive.
-MAX_REPORT_BYTES = 2 * 1024 * 1024 * 1024
+#: A restricted data token is not used for the last seconds of its hour, so that none ends on its way.
+AHEAD = timedelta(seconds=30)
 
 _REPORTS = "/reports/2021-06-30"
-_TOKENS = "/tokens/2021-03-01/restrictedDataToken"
-_USER_AGENT = f"orderdrain/{version('orderdrain')} (Language=Python)"
+_RESTRICTIONS = "/tokens/2021-03-01/restrictedDataToken"
 _NEVER = "_NEVER_"
-
-#: Reports with buyers' data, whose documents need tokens of their own (SP-API documentation, "Restricted Data Token").
-_RESTRICTED = re.compile(
-    r"GET_(FLAT_FILE_)?ORDER_REPORT_DATA_(SHIPPING|INVOICING|TAX)"
-    r"|GET_FLAT_FILE_ACTIONABLE_ORDER_DATA_SHIPPING|GET_AMAZON_FULFILLED_SHIPMENTS_DATA_(INVOICING|TAX)"
-)
 _SCHEDULABLE = sorted(name for name, t in REPORT_TYPES.items() if t.schedulable and api_of(name) == "sp-api")
+
+# Order reports whose names end so hold buyers' data: their documents need tokens of their own, and the application a
+# role (SP-API documentation, "Restricted Data Token" and "Report type values").
+_ROLES = {"SHIPPING": "Direct-to-Consumer Shipping", "INVOICING": "Tax Invoicing", "TAX": "Tax Remittance"}
+
+_USER_AGENT = f"orderdrain/{version('orderdrain')} (Language=Python/{sys.version_info.major}.{sys.version_info.minor})"
 
 
 class Tokens(Protocol):
@@ -87,8 +92,18 @@ class Tokens(Protocol):
         """One that is good now; `instead_of` is the one that Amazon has just refused."""
 
 
-class _UrlExpired(Exception):
-    """A document's url is good for five minutes (recorded 2025 traffic)."""
+@dataclass(frozen=True)
+class _Answer:
+    """`told` is None for what is no SP-API answer."""
+
+    told: sp_json.Told | None
+    refusal: sp_json.Refusal | None
+    evidence: Evidence
+
+    @property
+    def token_refused(self) -> bool:
+        """Whether a newer token may help. A proxy's 403 says nothing of ours."""
+        return self.refusal is not None and self.evidence.status in {401, 403}
 
 
 class SpApiReports:
@@ -100,9 +115,10 @@ class SpApiReports:
     def __init__(
         self, endpoint: str, marketplaces: Sequence[str], *, tokens: Tokens, http: Http, clock: Clock, quota: BoundQuota
     ) -> None:
-        self._endpoint = endpoint
+        self._endpoint = endpoint.rstrip("/")
         self._marketplaces = list(marketplaces)
         self._tokens = tokens
+        self._restricted: dict[str, AccessToken] = {}  # by document
         self._http = http
         self._clock = clock
         self._quota = quota
@@ -115,33 +131,36 @@ class SpApiReports:
         since: datetime | None = None,
         next_token: str | None = None,
     ) -> ListingPage:
-        """`since` is compared with the time at which a report was asked for; without it: 90 days back."""
+        """Those that are done, of up to 10 types. `since` is compared with the time at which a report was asked for
+        (SP-API model, createdSince); without it: 90 days back."""
         wanted = {"reportTypes": ",".join(report_types), "processingStatuses": "DONE", **_moments(createdSince=since)}
-        told, evidence = self._get_reports(wanted, next_token)
-        return self._read("getReports", evidence, lambda: sp_json.listing_page(told, evidence.request_id))
+        (reports, token), evidence = self._get_reports(wanted, next_token, sp_json.listing_page)
+        return ListingPage(reports, token, evidence.request_id)
 
     def download(self, report_id: str, sink: Callable[[bytes], object]) -> Downloaded:
-        """The report, its document, the document's url, and what lies there; the url is used at once and kept nowhere.
+        """The report, its document, the document's url, and what lies there. Nothing but the length of the body and
+        the end of its gzip shows that it is whole: there is no Content-MD5.
 
         A report that could not be made says why in its document: GiveUp tells it.
         """
-        report, evidence = self._ask("getReport", "GET", f"{_REPORTS}/reports/{quote(report_id, safe='')}")
-        status, document_id = report.get("processingStatus"), report.get("reportDocumentId")
-        if status == "FATAL":
-            raise GiveUp(f"Amazon could not make it: {self._stated(report, document_id)}", evidence=evidence)
-        if status == "CANCELLED":
+        report, evidence = self._ask("getReport", "GET", _report_path(report_id), sp_json.report)
+        if report.status == "FATAL":
+            raise GiveUp(f"Amazon could not make it: {self._stated(report)}", evidence=evidence)
+        if report.status == "CANCELLED":
             raise GiveUp("Amazon cancelled it: on request, or for want of data", evidence=evidence)
-        if status != "DONE" or not isinstance(document_id, str):
+        if report.status != "DONE" or report.document_id is None:
             raise RetryLater("Amazon has not made it yet", evidence=evidence)
         try:
-            return self._fetch(self._url_of(report, document_id), sink)
-        except _UrlExpired:
+            return fetch(self._http, self._url_of(report, report.document_id), sink, user_agent=_USER_AGENT)
+        except UrlExpired:
             # It was good for five minutes: this worker stood still for longer. Another one costs quota.
-            pass
+            log.info("document url had expired", report_id=report_id)
         try:
-            return self._fetch(self._url_of(report, document_id), sink)
-        except _UrlExpired:
-            raise BadBody("the document's url had expired, twice: is this machine's clock right?") from None
+            return fetch(self._http, self._url_of(report, report.document_id), sink, user_agent=_USER_AGENT)
+        except UrlExpired:
+            raise ServiceFault(
+                "the document's url had expired, twice", evidence=Evidence("document", status=403)
+            ) from None
 
     def acknowledge(self, report_ids: Sequence[str]) -> Acknowledged:
         return Acknowledged(frozenset(report_ids), None)
@@ -155,7 +174,7 @@ class SpApiReports:
         marketplaces: Sequence[str],
         options: Mapping[str, str],
     ) -> RequestInfo:
-        """Without `marketplaces`: for those of the account."""
+        """Without `marketplaces`: for those of the account. Amazon answers with an id and nothing else."""
         wanted: dict[str, Any] = {
             "reportType": report_type,
             "marketplaceIds": list(marketplaces) or self._marketplaces,
@@ -163,8 +182,8 @@ class SpApiReports:
         }
         if options:
             wanted["reportOptions"] = dict(options)
-        told, evidence = self._ask("createReport", "POST", f"{_REPORTS}/reports", body=wanted)
-        report_id = self._read("createReport", evidence, lambda: str(told["reportId"]))
+        path = f"{_REPORTS}/reports"
+        report_id, _ = self._ask("createReport", "POST", path, sp_json.new_report_id, body=wanted)
         return RequestInfo(report_id, report_type, "SUBMITTED", self._clock.now(), start, end)
 
     def list_requests(
@@ -175,15 +194,16 @@ class SpApiReports:
         since: datetime | None = None,
         next_token: str | None = None,
     ) -> RequestPage:
-        """By their ids one call each, of which two go a second."""
+        """By their ids one call each: of as many of the first ones as quota allows now, without those that Amazon does
+        not know."""
         if request_ids:
-            return RequestPage(tuple(map(self._request_info, request_ids)), None, None)
+            return self._requests(request_ids)
         wanted = {"reportTypes": ",".join(report_types), **_moments(createdSince=since)}
-        told, evidence = self._get_reports(wanted, next_token)
-        return self._read("getReports", evidence, lambda: sp_json.request_page(told, evidence.request_id))
+        (requests, token), evidence = self._get_reports(wanted, next_token, sp_json.request_page)
+        return RequestPage(requests, token, evidence.request_id)
 
     def list_schedules(self) -> tuple[ScheduleInfo, ...]:
-        """Of all types that can be scheduled: SP-API wants them named."""
+        """Of all types that we know as schedulable: SP-API wants them named."""
         groups = [_SCHEDULABLE[n : n + TYPES_A_CALL] for n in range(0, len(_SCHEDULABLE), TYPES_A_CALL)]
         return tuple(info for group in groups for info in self._schedules(group).values())
 
@@ -191,200 +211,183 @@ class SpApiReports:
         """A new schedule of the same type and marketplaces replaces the old one (SP-API documentation)."""
         if every != _NEVER:
             wanted = {"reportType": report_type, "marketplaceIds": self._marketplaces, "period": every}
-            _, evidence = self._ask("createReportSchedule", "POST", f"{_REPORTS}/schedules", body=wanted)
+            _, evidence = self._ask("createReportSchedule", "POST", f"{_REPORTS}/schedules", _anything, body=wanted)
             return evidence.request_id
         request_id = None
         for schedule_id in self._schedules([report_type]):
             path = f"{_REPORTS}/schedules/{quote(schedule_id, safe='')}"
-            _, evidence = self._ask("cancelReportSchedule", "DELETE", path)
+            _, evidence = self._ask("cancelReportSchedule", "DELETE", path, _anything)
             request_id = evidence.request_id
         return request_id
 
     # ------------------------------------------------------------------------------------------------- documents
 
-    def _url_of(self, report: dict[str, Any], document_id: str) -> str:
+    def _url_of(self, report: sp_json.Report, document_id: str) -> str:
+        role = _ROLES.get(report.report_type.rpartition("_")[2])
+        token = partial(self._restricted_token, document_id, role) if role else None
         path = f"{_REPORTS}/documents/{quote(document_id, safe='')}"
-        token = None
-        if _RESTRICTED.fullmatch(str(report.get("reportType"))):
-            # For this one document, and for an hour: it is made anew for each, one call a second.
-            wanted = {"restrictedResources": [{"method": "GET", "path": path}]}
-            told, evidence = self._ask("createRestrictedDataToken", "POST", _TOKENS, body=wanted)
-            token = self._read("createRestrictedDataToken", evidence, lambda: str(told["restrictedDataToken"]))
-        document, evidence = self._ask("getReportDocument", "GET", path, token=token)
-        return self._read("getReportDocument", evidence, lambda: str(document["url"]))
+        url, _ = self._ask("getReportDocument", "GET", path, sp_json.document_url, token=token, role=role)
+        return url
 
-    def _fetch(self, url: str, sink: Callable[[bytes], object]) -> Downloaded:
-        """Nothing of ours goes to the store but a name: the url alone opens it, and it is told to nobody."""
-        try:
-            with self._http.send(
-                "GET", url, headers={"User-Agent": _USER_AGENT}, max_bytes=MAX_REPORT_BYTES
-            ) as response:
-                request_id = response.headers.get("x-amz-request-id")
-                evidence = Evidence("document", response.status, None, request_id)
-                log.info("Amazon answered", operation="document", status=response.status, request_id=request_id)
-                if response.status == 403 and b"expired" in response.peek(BLOCK_BYTES).lower():
-                    raise _UrlExpired
-                if response.status != 200:
-                    raise ServiceFault("the store of documents gave none", evidence=evidence)
-                return _streamed(response, sink, evidence)
-        except NoAnswer as error:
-            raise ServiceFault(
-                f"the store of documents gave no answer: {error}", evidence=Evidence("document")
-            ) from None
+    def _restricted_token(self, document_id: str, role: str, *, instead_of: str | None = None) -> str:
+        """The token of this very document, good for an hour: made once, and once more where Amazon refuses it."""
+        now = self._clock.now()
+        self._restricted = {name: held for name, held in self._restricted.items() if held.expires_at > now + AHEAD}
+        held = self._restricted.get(document_id)
+        if held is None or held.token == instead_of:
+            # The path as it is, not as it is written in a url (SP-API documentation).
+            wanted = {"restrictedResources": [{"method": "GET", "path": f"{_REPORTS}/documents/{document_id}"}]}
+            (token, seconds), _ = self._ask(
+                "createRestrictedDataToken", "POST", _RESTRICTIONS, sp_json.restricted_token, body=wanted, role=role
+            )
+            held = self._restricted[document_id] = AccessToken(token, now + timedelta(seconds=seconds))
+        return held.token
 
-    def _stated(self, report: dict[str, Any], document_id: object) -> str:
-        """Why a report is FATAL, in Amazon's words, where its document tells them."""
-        if not isinstance(document_id, str):
+    def _stated(self, report: sp_json.Report) -> str:
+        """Why a report is FATAL, in Amazon's words, where its document tells them. Waits for quota like a download."""
+        if report.document_id is None:
             return "it states no reason"
-        body = bytearray()
         try:
-            self._fetch(self._url_of(report, document_id), body.extend)
-            told = json.loads(gzip.decompress(body) if body.startswith(b"\x1f\x8b") else bytes(body))
-            return str(told["errorDetails"])[:300]
-        except (ServiceFault, BadBody, _UrlExpired, OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):
+            url = self._url_of(report, report.document_id)
+            return stated_reason(self._http, url, user_agent=_USER_AGENT) or "its document states no reason"
+        except (GiveUp, ServiceFault, BadBody, UrlExpired, zlib.error):
             return "the document that states the reason cannot be read"
 
     # ----------------------------------------------------------------------------------------------------- calls
 
-    def _request_info(self, request_id: str) -> RequestInfo:
-        report, evidence = self._ask("getReport", "GET", f"{_REPORTS}/reports/{quote(request_id, safe='')}")
-        return self._read("getReport", evidence, lambda: sp_json.request_info(report))
+    def _requests(self, request_ids: Sequence[str]) -> RequestPage:
+        found: list[RequestInfo] = []
+        request_id = None
+        for asked in request_ids:
+            try:
+                info, evidence = self._ask("getReport", "GET", _report_path(asked), sp_json.request_info)
+            except GiveUp as error:
+                if error.evidence is None or error.evidence.status != 404:
+                    raise
+            except Throttled:
+                # Two go a second. What is known by now is handed on: begun anew with the first one each time, a long
+                # list would never come to its end.
+                if not found:
+                    raise
+                break
+            else:
+                found.append(info)
+                request_id = evidence.request_id
+        return RequestPage(tuple(found), None, request_id)
 
-    def _get_reports(self, wanted: dict[str, str], next_token: str | None) -> tuple[dict[str, Any], Evidence]:
+    def _get_reports(
+        self, wanted: dict[str, str], next_token: str | None, read: Callable[[sp_json.Told], Said]
+    ) -> tuple[Said, Evidence]:
+        # With anything beside it a nextToken is refused (SP-API model).
         query = {"nextToken": next_token} if next_token is not None else {**wanted, "pageSize": str(PAGE_SIZE)}
-        return self._ask("getReports", "GET", f"{_REPORTS}/reports?{urlencode(query)}")
+        return self._ask("getReports", "GET", f"{_REPORTS}/reports?{urlencode(query)}", read)
 
     def _schedules(self, report_types: Sequence[str]) -> dict[str, ScheduleInfo]:
-        path = f"{_REPORTS}/schedules?{urlencode({'reportTypes': ','.join(report_types)})}"
-        told, evidence = self._ask("getReportSchedules", "GET", path)
-        return self._read("getReportSchedules", evidence, lambda: sp_json.schedules(told))
+        query = urlencode({"reportTypes": ",".join(report_types)})
+        found, _ = self._ask("getReportSchedules", "GET", f"{_REPORTS}/schedules?{query}", sp_json.schedules)
+        return found
 
     def _ask(
-        self, operation: str, method: str, path: str, *, body: object = None, token: str | None = None
-    ) -> tuple[dict[str, Any], Evidence]:
-        """One call; with the access token, or with `token`. Where the access token has ended, one more with a newer."""
-        access_token = token or self._tokens.access_token()
-        status, told, evidence = self._send(operation, method, path, body, access_token)
-        if status == 403 and token is None:
-            # One 403 stands for an expired token, a missing role and more: a newer token tells them apart.
-            newer = self._tokens.access_token(instead_of=access_token)
-            status, told, evidence = self._send(operation, method, path, body, newer)
-        if 200 <= status < 300 and told is not None:
-            return told, evidence
-        raise self._failure(operation, told, evidence, next_page="nextToken=" in path, restricted=token is not None)
+        self,
+        operation: str,
+        method: str,
+        path: str,
+        read: Callable[[sp_json.Told], Said],
+        *,
+        body: Mapping[str, Any] | None = None,
+        token: Callable[..., str] | None = None,
+        role: str | None = None,
+    ) -> tuple[Said, Evidence]:
+        """One call, with the access token or with what `token` gives; where that has ended, one more with a newer one.
+        `role`: the one without which Amazon refuses it."""
+        give = token or self._tokens.access_token
+        used = give()
+        answer = self._send(operation, method, path, used, body)
+        if answer.token_refused:
+            # One 403 stands for a token that has ended, for a role that is lacking and more: a newer token tells.
+            used = give(instead_of=used)
+            answer = self._send(operation, method, path, used, body)
+        evidence = answer.evidence
+        if answer.told is None or answer.refusal is not None or evidence.status not in range(200, 300):
+            raise self._failure(answer, used, role, next_page="?nextToken=" in path)
+        try:
+            return read(answer.told), evidence
+        except ValueError as error:
+            raise ServiceFault(f"Amazon's answer to {operation} lacks something: {error}", evidence=evidence) from None
 
-    def _send(
-        self, operation: str, method: str, path: str, body: object, token: str
-    ) -> tuple[int, dict[str, Any] | None, Evidence]:
+    def _send(self, operation: str, method: str, path: str, token: str, body: Mapping[str, Any] | None) -> _Answer:
         self._quota.take(operation)
         headers = {
             "User-Agent": _USER_AGENT,
             "x-amz-access-token": token,
             "x-amz-date": f"{self._clock.now():%Y%m%dT%H%M%SZ}",
+            **({"Content-Type": "application/json"} if body is not None else {}),
         }
-        text = None if body is None else json.dumps(body)
-        if text is not None:
-            headers["Content-Type"] = "application/json"
+        text, url = None if body is None else json.dumps(body), self._endpoint + path
         try:
-            with self._http.send(
-                method, self._endpoint + path, headers=headers, body=text, max_bytes=MAX_ANSWER_BYTES
-            ) as response:
-                request_id = response.headers.get("x-amzn-RequestId")
-                log.info("Amazon answered", operation=operation, status=response.status, request_id=request_id)
-                told = _object(response.read())
-                code = sp_json.code_of(told) if told else None
-                return response.status, told, Evidence(operation, response.status, code, request_id)
+            with self._http.send(method, url, headers=headers, body=text, max_bytes=MAX_ANSWER_BYTES) as response:
+                status, request_id = response.status, response.headers.get("x-amzn-RequestId")
+                if rate := _number(response.headers.get("x-amzn-RateLimit-Limit")):
+                    self._quota.learned_rate(operation, per_second=rate)
+                # Amazon's support asks for the request id and time of a call (SP-API documentation).
+                log.info("Amazon answered", operation=operation, status=status, request_id=request_id)
+                came = response.read()
         except NoAnswer as error:
-            raise ServiceFault(f"Amazon gave no answer to {operation}: {error}", evidence=Evidence(operation)) from None
+            raise ServiceFault(
+                f"Amazon gave no answer to {operation}: {error}", evidence=Evidence(operation)
+            ) from error
         except BodyCut as error:
             raise ServiceFault(
-                f"Amazon's answer to {operation} is not whole: {error}", evidence=Evidence(operation)
-            ) from None
+                f"Amazon's answer to {operation} is not whole: {error}",
+                evidence=Evidence(operation, status, None, request_id),
+            ) from error
+        # The model knows no body for what was cancelled.
+        told = sp_json.read_answer(b"{}" if method == "DELETE" and status == 200 and not came else came)
+        refusal = None if told is None else sp_json.refusal_in(told)
+        return _Answer(told, refusal, Evidence(operation, status, refusal.code if refusal else None, request_id))
 
-    def _read(self, operation: str, evidence: Evidence, read: Callable[[], Said]) -> Said:
-        try:
-            return read()
-        except (KeyError, TypeError, ValueError):
-            raise ServiceFault(f"Amazon's answer to {operation} lacks something", evidence=evidence) from None
-
-    def _failure(
-        self, operation: str, told: dict[str, Any] | None, evidence: Evidence, *, next_page: bool, restricted: bool
-    ) -> OrderdrainError:
+    def _failure(self, answer: _Answer, token: str, role: str | None, *, next_page: bool) -> OrderdrainError:
         """What the caller must do about an answer that is not what was asked for."""
-        status = evidence.status or 0
-        if status == 429:
-            until = self._quota.refused(operation, hourly=False, resets_at=None)
-            restores = QUOTAS[operation].restores
+        refusal, evidence = answer.refusal, answer.evidence
+        operation, status = evidence.operation, evidence.status or 0
+        if status == 429 or evidence.code == "QuotaExceeded":
+            until, restores = self._quota.refused(operation, hourly=False, resets_at=None), QUOTAS[operation].restores
             return Throttled(f"throttled by {operation}, quota restores {restores}", until=until, evidence=evidence)
-        if told is None or status >= 500:
+        if refusal is None:
+            return ServiceFault(f"what came for {operation} is no SP-API answer", evidence=evidence)
+        if not 400 <= status < 500:
             return ServiceFault(f"Amazon failed at {operation}", evidence=evidence)
+        # A nextToken is all that such a call takes: what is bad is the token, or it has expired.
         if status == 400 and next_page:
             return NextTokenLost("Amazon no longer knows this place in the listing: it begins again", evidence=evidence)
-        if status == 403 and restricted:
-            return RetryLater("Amazon refuses the token of this one document", evidence=evidence)
-        if status == 403 and operation == "createRestrictedDataToken":
+        if status in {401, 403} and role is not None:
             return OperatorNeeded(
-                "Amazon gives no token for buyers' data: the application lacks the role Direct-to-Consumer Shipping (or"
-                " Tax Invoicing, Tax Remittance), or the seller authorised before it was granted",
+                f"Amazon gives no buyers' data: the application lacks the role {role}, or the seller authorised it"
+                " before it had that role. Mend that, then orderdrain account resume",
                 evidence=evidence,
             )
         if status in {401, 403}:
             return OperatorNeeded(
                 f"Amazon refuses {operation} to this seller's token: check the application's roles, and the seller's"
-                " authorization",
+                " authorization, then orderdrain account resume",
                 evidence=evidence,
             )
-        return GiveUp(f"Amazon refuses {operation}", evidence=evidence)
+        # Amazon's messages repeat parameters.
+        message = refusal.message.replace(token, "***")[:300]
+        return GiveUp(f"Amazon refuses {operation}: {message}", evidence=evidence)
 
 
-def _streamed(response: Response, sink: Callable[[bytes], object], evidence: Evidence) -> Downloaded:
-    """Hands the body on as sent. A whole one is known by its length, or, without one, by the end of its gzip."""
-    digest, size, ends = hashlib.md5(usedforsecurity=False), 0, _GzipEnd()
-    try:
-        for block in response.blocks():
-            digest.update(block)
-            size += len(block)
-            if not response.framed:
-                ends.feed(block)
-            sink(block)
-    except BodyCut as error:
-        raise BadBody(f"the report is not whole: {error}; thrown away", evidence=evidence) from error
-    if not response.framed and not ends.reached:
-        raise BadBody(
-            f"nothing shows that the report is whole: {size:,} bytes came without a length; thrown away",
-            evidence=evidence,
-        )
-    return Downloaded(size, digest.digest(), response.headers.get("Content-Type"), evidence.request_id)
+def _report_path(report_id: str) -> str:
+    return f"{_REPORTS}/reports/{quote(report_id, safe='')}"
 
 
-class _GzipEnd:
-    """Whether what was fed is gzip to its very end, checksum included. Keeps nothing of it."""
-
-    def __init__(self) -> None:
-        self._inflate = zlib.decompressobj(31)
-        self._damaged = False
-
-    def feed(self, block: bytes) -> None:
-        try:
-            while block and not self._damaged and not self._inflate.eof:
-                self._inflate.decompress(block, BLOCK_BYTES)
-                block = self._inflate.unconsumed_tail
-        except zlib.error:
-            self._damaged = True
-
-    @property
-    def reached(self) -> bool:
-        return self._inflate.eof and not self._damaged
-
-
-def _object(body: bytes) -> dict[str, Any] | None:
-    """An answer's JSON object; {} for no body at all (cancelReportSchedule), None for anything else."""
-    try:
-        told = json.loads(body or b"{}")
-    except ValueError:
-        return None
-    return told if isinstance(told, dict) else None
+def _anything(_told: sp_json.Told) -> None:
+    """For answers of which only that they came matters."""
 
 
 def _moments(**moments: datetime | None) -> dict[str, str]:
-    return {name: f"{at:%Y-%m-%dT%H:%M:%SZ}" for name, at in moments.items() if at is not None}
+    return {name: f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" for name, at in moments.items() if at is not None}
+
+
+def _number(text: str | None) -> float | None:
+    return float(text) if text is not None and re.fullmatch(r"\s*\d+(\.\d+)?\s*", text) else None

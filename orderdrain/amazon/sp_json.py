@@ -1,90 +1,173 @@
-"""What SP-API's answers say (Reports API 2021-06-30): JSON in, the seam's own words out.
+"""What an SP-API answer says (Reports API 2021-06-30, Tokens API 2021-03-01).
 
-Every reader raises KeyError, TypeError or ValueError where something that the model promises is missing.
+A function raises ValueError, in words for a log line, when the answer lacks what the model promises. What the model
+does not know is passed over: Amazon adds fields without notice.
 """
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from orderdrain.amazon import ListedReport, ListingPage, RequestInfo, RequestPage, ScheduleInfo
+from orderdrain.amazon import ListedReport, RequestInfo, ScheduleInfo
 
-#: SP-API model, `processingStatus`. CANCELLED says both that somebody cancelled it and that there was nothing to tell:
-#: no field tells which.
-_STATUS = {
-    "IN_QUEUE": "SUBMITTED",
-    "IN_PROGRESS": "IN_PROGRESS",
-    "DONE": "DONE",
-    "CANCELLED": "CANCELLED",
-    "FATAL": "FATAL",
-}
+#: An answer as it was read: a JSON object.
+Told = dict[str, Any]
+
+#: Amazon's words for the states of a report (SP-API model, processingStatus). CANCELLED says both that somebody
+#: cancelled it and that there was nothing to tell: no field tells which, so it is not called NO_DATA here. A word that
+#: is not among these is Amazon's new one, and is handed on.
+_OURS = {"IN_QUEUE": "SUBMITTED"}
 
 
-def listing_page(told: dict[str, Any], request_id: str | None) -> ListingPage:
-    """getReports, of reports that are done."""
-    reports = (
-        ListedReport(
-            report_id=_text(report["reportId"]),
-            report_type=_text(report["reportType"]),
-            available_at=moment(report.get("processingEndTime") or report["createdTime"]),
-            acknowledged=False,
-        )
-        for report in told["reports"]
-        if report["processingStatus"] == "DONE"
+@dataclass(frozen=True)
+class Refusal:
+    """An answer with `errors`. `message` is Amazon's text in one line; it may repeat a parameter that we sent."""
+
+    code: str | None
+    message: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What getReport says, as far as a download needs it. `document_id`: also of a FATAL one that states a reason."""
+
+    report_type: str
+    status: str
+    document_id: str | None
+
+
+def read_answer(body: bytes) -> Told | None:
+    """The JSON object that an answer is; None when `body` is none: a proxy's page, nothing, half a document."""
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return told if isinstance(told, dict) else None
+
+
+def refusal_in(told: Told) -> Refusal | None:
+    """The first error that an answer names, whatever HTTP status it came with."""
+    errors = told.get("errors")
+    if not isinstance(errors, list) or not errors:
+        return None
+    first = errors[0] if isinstance(errors[0], dict) else {}
+    code, message = first.get("code"), first.get("message")
+    return Refusal(
+        code if isinstance(code, str) and code else None,
+        " ".join(message.split()) if isinstance(message, str) else "",
     )
-    return ListingPage(tuple(reports), told.get("nextToken"), request_id)
 
 
-def request_page(told: dict[str, Any], request_id: str | None) -> RequestPage:
-    """getReports, of reports in whatever state."""
-    return RequestPage(tuple(map(request_info, told["reports"])), told.get("nextToken"), request_id)
+def listing_page(told: Told) -> tuple[tuple[ListedReport, ...], str | None]:
+    """getReports: those that are done, and the token of the next page."""
+    made = (report for report in _objects(told, "reports") if _required(report, "processingStatus") == "DONE")
+    return tuple(map(_listed_report, made)), _optional(told, "nextToken")
 
 
-def request_info(report: dict[str, Any]) -> RequestInfo:
-    """One report, as getReport tells it. Request and report have one id."""
-    start, end, done = (report.get(name) for name in ("dataStartTime", "dataEndTime", "processingEndTime"))
-    report_id = _text(report["reportId"])
+def request_page(told: Told) -> tuple[tuple[RequestInfo, ...], str | None]:
+    """getReports: those in whatever state, and the token of the next page."""
+    return tuple(map(request_info, _objects(told, "reports"))), _optional(told, "nextToken")
+
+
+def request_info(told: Told) -> RequestInfo:
+    """getReport, of a report that was asked for or scheduled. Request and report have one id."""
+    report_id, status = _required(told, "reportId"), _required(told, "processingStatus")
     return RequestInfo(
         request_id_at_amazon=report_id,
-        report_type=_text(report["reportType"]),
-        status=_STATUS[report["processingStatus"]],
-        submitted_at=moment(report["createdTime"]),
-        window_start=moment(start) if start else None,
-        window_end=moment(end) if end else None,
-        scheduled="reportScheduleId" in report,
-        report_id=report_id if report["processingStatus"] == "DONE" else None,
-        completed_at=moment(done) if done else None,
+        report_type=_required(told, "reportType"),
+        status=_OURS.get(status, status),
+        submitted_at=_required_moment(told, "createdTime"),
+        window_start=_moment(told, "dataStartTime"),
+        window_end=_moment(told, "dataEndTime"),
+        scheduled=_optional(told, "reportScheduleId") is not None,
+        report_id=report_id if status == "DONE" else None,
+        completed_at=_moment(told, "processingEndTime"),
     )
 
 
-def schedules(told: dict[str, Any]) -> dict[str, ScheduleInfo]:
-    """getReportSchedules, by Amazon's id of each."""
+def report(told: Told) -> Report:
+    """getReport, of a report that is to be downloaded."""
+    return Report(
+        _required(told, "reportType"), _required(told, "processingStatus"), _optional(told, "reportDocumentId")
+    )
+
+
+def new_report_id(told: Told) -> str:
+    """createReport: the id of the one report that was asked for."""
+    return _required(told, "reportId")
+
+
+def document_url(told: Told) -> str:
+    """getReportDocument: where the document lies. Whoever has the url has the document."""
+    return _required(told, "url")
+
+
+def restricted_token(told: Told) -> tuple[str, int]:
+    """createRestrictedDataToken: the token, and for how many seconds it is good; 0 where Amazon does not say."""
+    seconds = told.get("expiresIn")
+    return _required(told, "restrictedDataToken"), seconds if isinstance(seconds, int) else 0
+
+
+def schedules(told: Told) -> dict[str, ScheduleInfo]:
+    """getReportSchedules, by Amazon's id of each. It has one page."""
     return {
-        _text(schedule["reportScheduleId"]): ScheduleInfo(
-            _text(schedule["reportType"]),
-            _text(schedule["period"]),
-            moment(schedule["nextReportCreationTime"]) if schedule.get("nextReportCreationTime") else None,
+        _required(schedule, "reportScheduleId"): ScheduleInfo(
+            _required(schedule, "reportType"),
+            _required(schedule, "period"),
+            _moment(schedule, "nextReportCreationTime"),
         )
-        for schedule in told["reportSchedules"]
+        for schedule in _objects(told, "reportSchedules")
     }
 
 
-def code_of(told: dict[str, Any]) -> str | None:
-    """Amazon's word for what is wrong."""
-    errors = told.get("errors")
-    first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
-    code = first.get("code")
-    return code if isinstance(code, str) else None
+def _listed_report(told: Told) -> ListedReport:
+    return ListedReport(
+        report_id=_required(told, "reportId"),
+        report_type=_required(told, "reportType"),
+        available_at=_moment(told, "processingEndTime") or _required_moment(told, "createdTime"),
+        acknowledged=False,
+    )
 
 
-def moment(text: str) -> datetime:
-    """`2024-09-12T19:41:13+00:00`, or with Z and milliseconds. One without an offset is UTC."""
-    told = datetime.fromisoformat(text)
-    return told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
+def _objects(told: Told, name: str) -> list[Told]:
+    found = told.get(name)
+    # Without the list there is no telling an answer that is empty from one that is something else.
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise ValueError(f"no list of {name}")
+    return found
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("an id or a name is no text")
-    return value
+def _required(told: Told, name: str) -> str:
+    text = _optional(told, name)
+    if text is None:
+        raise ValueError(f"no {name}")
+    return text
+
+
+def _optional(told: Told, name: str) -> str | None:
+    value = told.get(name)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{name} is no text")
+    return value or None
+
+
+def _required_moment(told: Told, name: str) -> datetime:
+    moment = _moment(told, name)
+    if moment is None:
+        raise ValueError(f"no {name}")
+    return moment
+
+
+def _moment(told: Told, name: str) -> datetime | None:
+    text = _optional(told, name)
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{name} is no date") from None
+    # Recorded dates carry +00:00, the sandbox's Z and milliseconds (recorded 2024 and 2025 traffic).
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
