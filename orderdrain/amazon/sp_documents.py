@@ -69,7 +69,8 @@ def stated_reason(http: Http, url: str, *, user_agent: str) -> str | None:
     try:
         told = json.loads(text)
     except (ValueError, RecursionError):
-        return None if "\t" in text or len(text.strip().splitlines()) != 1 else text.strip()[:300]
+        sentence = text.strip()
+        return sentence if sentence.isprintable() and 0 < len(sentence) <= 300 else None
     details = told.get("errorDetails") if isinstance(told, dict) else None
     return " ".join(details.split())[:300] if isinstance(details, str) and details.strip() else None
 

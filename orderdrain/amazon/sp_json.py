@@ -102,7 +102,10 @@ def new_report_id(told: Told) -> str:
 
 def document_url(told: Told) -> str:
     """getReportDocument: where the document lies. Whoever has the url has the document."""
-    return _required(told, "url")
+    url = _required(told, "url")
+    if not url.startswith(("https://", "http://")):
+        raise ValueError("url is no address")
+    return url
 
 
 def restricted_token(told: Told) -> tuple[str, int]:
