@@ -210,9 +210,10 @@ if at and at > now + FIVE_MINUTES then
     at, full_at, blocked_until, told_hourly, left, hour_ends = read()
 end
 -- What Amazon told of its rate stands in place of the documented one; a bucket of as many tokens fills accordingly.
-local told_restore = tonumber(redis.call('HGET', bucket, 'told_restore') or restore)
-if told_restore ~= restore then
-    room = math.max(math.floor(room / restore * told_restore), told_restore)
+local function room_at(rate) return math.max(math.floor(room / restore * rate), rate) end
+local told_restore = tonumber(redis.call('HGET', bucket, 'told_restore'))
+if told_restore then
+    room = room_at(told_restore)
     restore, documented = told_restore, told_restore
 end
 full_at = math.max(now, full_at or now + room - restore)
@@ -279,7 +280,14 @@ return 0
 """
 
 _LEARNED_RATE = """
-write('told_restore', ARGV[7])
+local told = tonumber(ARGV[7])
+if told ~= documented then
+    -- As many tokens as before, each of which now takes `told` to restore. A pace that refusals taught goes on.
+    if restore == documented then
+        full_at = math.max(now, math.ceil(now + room_at(told) - (room - full_at + now) / restore * told))
+    end
+    write('told_restore', told, 'full_at', full_at)
+end
 return 0
 """
 

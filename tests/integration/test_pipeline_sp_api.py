@@ -109,6 +109,21 @@ def test_a_slow_request_is_asked_for_once_and_keeps_nobody_waiting(drain):
     drain.assert_judged()
 
 
+def test_many_requests_at_once_all_come_to_their_end(drain):
+    """Each is a call of its own, and quota lets two of them go a second: none waits for ever behind the others."""
+    now = drain.s.clock.now().replace(microsecond=0)
+    for hours in range(1, 7):
+        start, end = now - timedelta(hours=hours + 1), now - timedelta(hours=hours)
+        drain.s.requests.enter("acme", "sp-api", SHIPPING, start=start, end=end, options={})
+
+    drain.run()
+
+    rows = drain.s.db.query("SELECT status FROM report_requests")
+    assert not {"asked", "submitted", "in_progress", "refused"} & {row.status for row in rows}
+    assert len(rows) == len(drain.calls("createReport")) == 6
+    assert drain.verdict().over_quota == 0
+
+
 def test_a_third_of_the_documented_quota_is_learned_from_few_refusals(drain):
     """One document in three minutes instead of one in one: no attempt is spent, and the normal seller is not held up."""
     drain.amazon("quota", account="acme", operation="getReportDocument", max=1, restore_seconds=180)

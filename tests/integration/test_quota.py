@@ -434,6 +434,58 @@ def test_a_late_throttle_does_not_shorten_the_wait_for_the_hour(quota, clock):
     assert not_before(quota) == ends
 
 
+# ------------------------------------------------------------------------------------------ a rate that is told
+
+
+def test_a_lower_rate_than_documented_is_kept_once_it_is_told(quota, clock):
+    """Amazon gives some sellers less; asking at the documented rate would be refused again and again."""
+    quota.take("GetReport")
+    quota.learned_rate("GetReport", per_second=1 / 180)
+    assert takes(quota) == 0
+    for _ in range(10):
+        clock.wait(180)
+        assert takes(quota) == 1
+
+
+def test_a_higher_rate_than_documented_is_used_once_it_is_told(redis, clock):
+    """And some more: waiting without need would make every report later."""
+    quota = Quota(redis, clock).bound_to("acme:sp-api", {"GetReport": QuotaRule(10, 45, None)})
+    quota.take("GetReport")
+    quota.learned_rate("GetReport", per_second=1)
+    clock.wait(1)
+    assert takes(quota) == 1
+    clock.wait(3600)
+    assert 1 < takes(quota) <= 10
+
+
+def test_the_rate_that_was_told_last_holds(quota, clock):
+    """It may change, and change back."""
+    quota.take("GetReport")
+    quota.learned_rate("GetReport", per_second=1 / 180)
+    quota.learned_rate("GetReport", per_second=1 / 60)
+    clock.wait(60)
+    assert takes(quota) == 1
+
+
+@pytest.mark.parametrize("per_second", [1e-9, 1e9])
+def test_a_rate_far_from_the_documented_one_is_not_believed(quota, clock, per_second):
+    """A slip in a header must neither stop an account for years nor let it call without end."""
+    quota.take("GetReport")
+    quota.learned_rate("GetReport", per_second=per_second)
+    clock.wait(60)
+    assert takes(quota) == 1
+
+
+def test_a_rate_that_was_told_does_not_outweigh_a_refusal(quota, clock):
+    """It is best effort (SP-API documentation): what is refused all the same stops everybody."""
+    quota.take("GetReport")
+    clock.wait(600)
+    quota.learned_rate("GetReport", per_second=1)
+    until = quota.refused("GetReport", hourly=False, resets_at=None)
+    assert until > clock.now()
+    assert not_before(quota) == until
+
+
 # -------------------------------------------------------------------------------------- clocks, flushes, outages
 
 
