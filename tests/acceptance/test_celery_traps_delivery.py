@@ -155,11 +155,14 @@ def test_a_busy_worker_holds_no_more_messages_than_it_has_processes(works, worke
         assert (works.in_hand(), works.queued("parse")) == (4, 2)
     works.wait_parsed(*keys)
     assert {works.starts(key) for key in keys} == {1}
+    # What a killed worker had in hand would stay in Redis for an hour.
+    works.wait_no_messages()
     works.kill(peer)
 
 
 def test_a_message_redelivered_after_the_visibility_timeout_does_nothing(works, worker):
     """A step that outlives the timeout is delivered again while it runs; each copy would be, for ever."""
+    works.wait_no_messages()
     works.kill(worker)
     impatient = {"broker_transport_options": {**works.app.conf.broker_transport_options, "visibility_timeout": 1}}
     first = works.start_worker(**impatient)

@@ -62,7 +62,7 @@ def test_both_apis_are_drained_side_by_side_to_the_last_line(drain):
 def test_a_backlog_with_amazons_usual_faults_is_drained_to_the_last_line(database_url, redis_url, tmp_path):
     """Throttles, 5xx, cut and stalled bodies, urls and tokens that expire, gzip that is announced and is none."""
     with (
-        Emulator.start(backlog=12, faults="default", speed=60, sp_api_sellers="acme,bravo") as emulator,
+        Emulator.start(backlog=12, faults="default", sp_api_sellers="acme,bravo") as emulator,
         draining(database_url, redis_url, tmp_path, emulator) as drain,
     ):
         drain.amazon("stop-selling")
