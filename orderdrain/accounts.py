@@ -288,16 +288,16 @@ class Accounts:
     def take_listing(self, connection: Connection, owner: str, *, full: bool, since: datetime | None) -> Turn | None:
         """The turn to list, or None: somebody has the turn, or the connection is paused.
 
-        Goes on with a listing that waits for quota between two pages; begins a new one else. Once a day, when `full`
-        is asked for, and always at SP-API, which knows no such filter, a listing is without the Acknowledged filter,
-        back to `since` (default: the begin of the last complete one, less an overlap).
+        Goes on with a listing that waits for quota between two pages; begins a new one else. Once a day, and when
+        `full` is asked for, a listing is without the Acknowledged filter, back to `since` (default: the begin of the
+        last complete one, less an overlap).
         """
         rows = self._database.query(
             "UPDATE connections c SET turn = 'list', turn_owner = %(owner)s,"
             " turn_until = app_now() + real_seconds(%(seconds)s), turn_fence = turn_fence + 1,"
             " listing = listing + CASE WHEN listing_token IS NULL THEN 1 ELSE 0 END,"
-            " listing_full = CASE WHEN listing_token IS NULL"
-            "   THEN %(full)s OR c.next_full_list_at <= app_now() OR c.api = 'sp-api' ELSE listing_full END,"
+            " listing_full = CASE WHEN listing_token IS NULL THEN %(full)s OR c.next_full_list_at <= app_now()"
+            "   ELSE listing_full END,"
             " listing_since = CASE WHEN listing_token IS NULL THEN coalesce(%(since)s, c.full_listed_at - %(overlap)s)"
             "   ELSE listing_since END,"
             " listing_started_at = CASE WHEN listing_token IS NULL THEN app_now() ELSE listing_started_at END,"

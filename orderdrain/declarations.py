@@ -99,13 +99,17 @@ def declare_file(s: Services, path: Path) -> list[str]:
         key_id = keys[NAMES[apis[name]].key_id]
         s.accounts.add_application(name, api=apis[name], key_id=key_id, secret=secrets[name] or "")
     for name, keys in accounts.items():
-        declare(s, name, keys, token=tokens[name])
+        _store(s, name, keys, token=tokens[name])
     return [f"application {name}" for name in applications] + [f"account {name}" for name in accounts]
 
 
 def declare(s: Services, name: str, keys: Mapping[str, Any], *, token: str | None) -> None:
     """Adds one account, or changes it. Raises UsageError with what would do."""
     _check(name, keys, sealed=s.vault.seals)
+    _store(s, name, keys, token=token)
+
+
+def _store(s: Services, name: str, keys: Mapping[str, Any], *, token: str | None) -> None:
     account = Account(
         name,
         keys["seller_id"],

@@ -81,13 +81,14 @@ def _each_connection(s: Services, account: str, work: Callable[[Connection], str
 
 
 def _list(s: Services, connection: Connection, full: bool, since: datetime | None) -> str:
-    account, api = connection.account.account, connection.api
-    with listing_turn(s, connection, full=full, since=since) as turn:
+    account, api = connection.account.account, s.amazon(connection)
+    # Where Amazon is not told of acknowledgements, it cannot leave out what was acknowledged.
+    with listing_turn(s, connection, full=full or not api.acknowledges, since=since) as turn:
         seen = entered = 0
-        for page in _pages(s.amazon(connection), connection, turn):
+        for page in _pages(api, connection, turn):
             seen += len(page.reports)
             entered += s.ledger.enter(
-                account, api, page.reports, listing=turn.listing, worker=s.worker, request_id=page.request_id
+                account, api.api, page.reports, listing=turn.listing, worker=s.worker, request_id=page.request_id
             )
             send_due(s, account)
         s.accounts.end_listing(turn)

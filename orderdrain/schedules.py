@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orderdrain.amazon import NEVER
 from orderdrain.errors import UsageError
 from orderdrain.families import REPORT_TYPES, api_of
 
@@ -15,10 +16,8 @@ if TYPE_CHECKING:
     from orderdrain.amazon import ScheduleInfo
     from orderdrain.families import ReportType
 
-NEVER = "_NEVER_"
-
-#: Each API's words for "every so often" (MWS documentation, Schedule enumeration; SP-API model, `period`). `_NEVER_`
-#: removes a schedule; SP-API has no word for that, so ours is the same.
+#: Each API's words for "every so often" (MWS documentation, Schedule enumeration; SP-API model, `period`); NEVER
+#: removes a schedule.
 INTERVALS = {
     "mws": (
         "_15_MINUTES_",

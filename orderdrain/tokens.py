@@ -57,14 +57,13 @@ class AccessTokens:
             self._lock.release()
 
     def _good(self, instead_of: str | None, *, ahead: timedelta = timedelta(0)) -> str | None:
-        for row in self._database.query(
-            "SELECT access_token FROM connections WHERE account = %s AND api = %s AND access_token_until > %s",
+        rows = self._database.query(
+            "SELECT access_token FROM connections WHERE account = %s AND api = %s"
+            " AND access_token IS NOT NULL AND access_token_until > %s",
             (*self._key, self._clock.now() + ahead),
-        ):
-            if row.access_token is not None:
-                token = self._vault.open(row.access_token, place=self._place)
-                return token if token != instead_of else None
-        return None
+        )
+        token = self._vault.open(rows[0].access_token, place=self._place) if rows else None
+        return token if token != instead_of else None
 
     def _refresh(self) -> str:
         connection = self._connection

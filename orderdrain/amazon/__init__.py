@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
+#: The interval of `set_schedule` that removes a schedule: MWS's own word, and ours at SP-API, which has none.
+NEVER = "_NEVER_"
+
 
 @dataclass(frozen=True)
 class ListedReport:

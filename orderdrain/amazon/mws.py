@@ -9,17 +9,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from orderdrain.amazon import Downloaded, mws_xml
 from orderdrain.amazon.http import BLOCK_BYTES, BodyCut, NoAnswer
 from orderdrain.amazon.signature import signed_form
+from orderdrain.amazon.wire import MAX_ANSWER_BYTES, MAX_REPORT_BYTES, USER_AGENT, moments, number
 from orderdrain.errors import (
     BadBody,
     Evidence,
@@ -64,10 +63,6 @@ QUOTAS: dict[str, QuotaRule] = {
 
 #: What one page may hold; Amazon's default is 10 (MWS documentation, GetReportList).
 PAGE_SIZE = 100
-#: 100 entries are about 60 KB.
-MAX_ANSWER_BYTES = 8 * 1024 * 1024
-#: Far above any order report: a body without end must not fill the archive.
-MAX_REPORT_BYTES = 2 * 1024 * 1024 * 1024
 
 # Refusals by Amazon's code, whatever status they came with (MWS documentation, "Errors"). Throttling shares its status
 # 503 with ServiceUnavailable, so the code decides.
@@ -78,9 +73,6 @@ _CLOCK_MESSAGE = re.compile(r"timestamp|request (has )?expired", re.IGNORECASE)
 
 # Singapore, Australia, Japan: MarketplaceIdList is for North America and Europe (MWS documentation, RequestReport).
 _WITHOUT_MARKETPLACE_LIST = {"A19VAU5U5O7RUS", "A39IBJ37TRP1C6", "A1VC38T7YXB528"}
-
-# The form that Amazon asks for, without which it answers UserAgentHeaderMalformed.
-_USER_AGENT = f"orderdrain/{version('orderdrain')} (Language=Python/{sys.version_info.major}.{sys.version_info.minor})"
 
 
 class MwsReports:
@@ -128,7 +120,7 @@ class MwsReports:
     ) -> ListingPage:
         if next_token is not None:
             return self._ask("GetReportListByNextToken", {"NextToken": next_token}, mws_xml.listing_page)
-        wanted = _numbered("ReportTypeList.Type", report_types) | _moments(AvailableFromDate=since)
+        wanted = _numbered("ReportTypeList.Type", report_types) | moments(AvailableFromDate=since)
         if acknowledged is not None:
             wanted["Acknowledged"] = str(acknowledged).lower()
         return self._ask("GetReportList", {"MaxCount": str(PAGE_SIZE), **wanted}, mws_xml.listing_page)
@@ -176,7 +168,7 @@ class MwsReports:
         options: Mapping[str, str],
     ) -> RequestInfo:
         """Without `marketplaces`: for those of the account."""
-        wanted = {"ReportType": report_type, **_moments(StartDate=start, EndDate=end)}
+        wanted = {"ReportType": report_type, **moments(StartDate=start, EndDate=end)}
         if options:
             wanted["ReportOptions"] = ";".join(f"{name}={value}" for name, value in options.items())
         asked = marketplaces or self._marketplaces
@@ -198,7 +190,7 @@ class MwsReports:
             "MaxCount": str(PAGE_SIZE),
             **_numbered("ReportRequestIdList.Id", request_ids),
             **_numbered("ReportTypeList.Type", report_types),
-            **_moments(RequestedFromDate=since),
+            **moments(RequestedFromDate=since),
         }
         return self._ask("GetReportRequestList", wanted, mws_xml.request_page)
 
@@ -235,7 +227,7 @@ class MwsReports:
             "AWSAccessKeyId": self._access_key,
             "SignatureMethod": "HmacSHA256",
             "SignatureVersion": "2",
-            **_moments(Timestamp=self._clock.now()),
+            **moments(Timestamp=self._clock.now()),
             **({"MWSAuthToken": self._auth_token} if self._auth_token is not None else {}),
             **wanted,
         }
@@ -243,15 +235,15 @@ class MwsReports:
         form = signed_form(self._secret_key, method="POST", host=self._host, path=self._path, parameters=parameters)
         headers = {
             "Host": self._host,
-            "User-Agent": _USER_AGENT,
+            "User-Agent": USER_AGENT,
             "Content-Type": "application/x-www-form-urlencoded; charset=utf-8",
         }
         try:
             with self._http.send("POST", self._url, headers=headers, body=form, max_bytes=max_bytes) as response:
                 self._quota.learned(
                     operation,
-                    maximum=_number(response.headers.get("x-mws-quota-max")),
-                    remaining=_number(response.headers.get("x-mws-quota-remaining")),
+                    maximum=number(response.headers.get("x-mws-quota-max")),
+                    remaining=number(response.headers.get("x-mws-quota-remaining")),
                     resets_at=_resets_at(response),
                 )
                 # Amazon's support asks for the request id and time of a call, for 30 days back (MWS documentation).
@@ -341,14 +333,6 @@ def _evidence(operation: str, response: Response, root: etree._Element | None = 
 
 def _numbered(name: str, values: Iterable[str]) -> dict[str, str]:
     return {f"{name}.{n}": value for n, value in enumerate(values, start=1)}
-
-
-def _moments(**moments: datetime | None) -> dict[str, str]:
-    return {name: f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" for name, at in moments.items() if at is not None}
-
-
-def _number(text: str | None) -> float | None:
-    return float(text) if text is not None and re.fullmatch(r"\s*\d+(\.\d+)?\s*", text) else None
 
 
 def _resets_at(response: Response) -> datetime | None:

@@ -7,20 +7,15 @@ A function raises ValueError, in words for a log line, when the answer lacks wha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from lxml import etree
 
 from orderdrain.amazon import Acknowledged, ListedReport, ListingPage, RequestInfo, RequestPage, ScheduleInfo
+from orderdrain.amazon.wire import Refusal, moment
 
-
-@dataclass(frozen=True)
-class Refusal:
-    """An ErrorResponse. `message` is Amazon's text in one line; it may repeat a parameter that we sent."""
-
-    code: str | None
-    message: str
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 def read_answer(body: bytes) -> etree._Element | None:
@@ -156,19 +151,12 @@ def _flag(text: str | None) -> bool:
 
 
 def _required_moment(node: etree._Element, name: str) -> datetime:
-    moment = _moment(node, name)
-    if moment is None:
+    found = _moment(node, name)
+    if found is None:
         raise ValueError(f"a {_local(node)} without {name}")
-    return moment
+    return found
 
 
 def _moment(node: etree._Element, name: str) -> datetime | None:
     text = _child(node, name)
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"{name} is no date") from None
-    # Recorded dates all carry +00:00; fixtures written from the schema carry no zone, which means UTC there.
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return None if text is None else moment(text, name)

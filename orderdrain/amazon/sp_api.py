@@ -9,20 +9,18 @@ Nobody is told that a report was received: SP-API has no acknowledging, and the 
 from __future__ import annotations
 
 import json
-import re
-import sys
 import zlib
 from dataclasses import dataclass
-from datetime import UTC, timedelta
+from datetime import timedelta
 from functools import partial
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
-from orderdrain.amazon import Acknowledged, ListingPage, RequestInfo, RequestPage, sp_json
+from orderdrain.amazon import NEVER, Acknowledged, ListingPage, RequestInfo, RequestPage, sp_json
 from orderdrain.amazon.http import BodyCut, NoAnswer
 from orderdrain.amazon.lwa import AccessToken
 from orderdrain.amazon.sp_documents import UrlExpired, fetch, stated_reason
+from orderdrain.amazon.wire import MAX_ANSWER_BYTES, USER_AGENT, Refusal, moments, number
 from orderdrain.errors import (
     BadBody,
     Evidence,
@@ -68,21 +66,16 @@ QUOTAS: dict[str, QuotaRule] = {
 PAGE_SIZE = 100
 #: As many report types fit one call (SP-API model).
 TYPES_A_CALL = 10
-#: 100 entries are about 60 KB.
-MAX_ANSWER_BYTES = 8 * 1024 * 1024
 #: A restricted data token is not used for the last seconds of its hour, so that none ends on its way.
 AHEAD = timedelta(seconds=30)
 
 _REPORTS = "/reports/2021-06-30"
 _RESTRICTIONS = "/tokens/2021-03-01/restrictedDataToken"
-_NEVER = "_NEVER_"
 _SCHEDULABLE = sorted(name for name, t in REPORT_TYPES.items() if t.schedulable and api_of(name) == "sp-api")
 
 # Order reports whose names end so hold buyers' data: their documents need tokens of their own, and the application a
 # role (SP-API documentation, "Restricted Data Token" and "Report type values").
 _ROLES = {"SHIPPING": "Direct-to-Consumer Shipping", "INVOICING": "Tax Invoicing", "TAX": "Tax Remittance"}
-
-_USER_AGENT = f"orderdrain/{version('orderdrain')} (Language=Python/{sys.version_info.major}.{sys.version_info.minor})"
 
 
 class Tokens(Protocol):
@@ -97,7 +90,7 @@ class _Answer:
     """`told` is None for what is no SP-API answer."""
 
     told: sp_json.Told | None
-    refusal: sp_json.Refusal | None
+    refusal: Refusal | None
     evidence: Evidence
 
     @property
@@ -133,7 +126,7 @@ class SpApiReports:
     ) -> ListingPage:
         """Those that are done, of up to 10 types. `since` is compared with the time at which a report was asked for
         (SP-API model, createdSince); without it: 90 days back."""
-        wanted = {"reportTypes": ",".join(report_types), "processingStatuses": "DONE", **_moments(createdSince=since)}
+        wanted = {"reportTypes": ",".join(report_types), "processingStatuses": "DONE", **moments(createdSince=since)}
         (reports, token), evidence = self._get_reports(wanted, next_token, sp_json.listing_page)
         return ListingPage(reports, token, evidence.request_id)
 
@@ -150,17 +143,16 @@ class SpApiReports:
             raise GiveUp("Amazon cancelled it: on request, or for want of data", evidence=evidence)
         if report.status != "DONE" or report.document_id is None:
             raise RetryLater("Amazon has not made it yet", evidence=evidence)
-        try:
-            return fetch(self._http, self._url_of(report, report.document_id), sink, user_agent=_USER_AGENT)
-        except UrlExpired:
-            # It was good for five minutes: this worker stood still for longer. Another one costs quota.
-            log.info("document url had expired", report_id=report_id)
-        try:
-            return fetch(self._http, self._url_of(report, report.document_id), sink, user_agent=_USER_AGENT)
-        except UrlExpired:
-            raise ServiceFault(
-                "the document's url had expired, twice", evidence=Evidence("document", status=403)
-            ) from None
+        for last in (False, True):
+            try:
+                return fetch(self._http, self._url_of(report, report.document_id), sink)
+            except UrlExpired:
+                # It was good for five minutes: this worker stood still for longer. Another one costs quota.
+                if last:
+                    evidence = Evidence("document", status=403)
+                    raise ServiceFault("the document's url had expired, twice", evidence=evidence) from None
+                log.info("document url had expired", report_id=report_id)
+        raise AssertionError("the last download returns or raises")
 
     def acknowledge(self, report_ids: Sequence[str]) -> Acknowledged:
         return Acknowledged(frozenset(report_ids), None)
@@ -178,7 +170,7 @@ class SpApiReports:
         wanted: dict[str, Any] = {
             "reportType": report_type,
             "marketplaceIds": list(marketplaces) or self._marketplaces,
-            **_moments(dataStartTime=start, dataEndTime=end),
+            **moments(dataStartTime=start, dataEndTime=end),
         }
         if options:
             wanted["reportOptions"] = dict(options)
@@ -198,7 +190,7 @@ class SpApiReports:
         not know."""
         if request_ids:
             return self._requests(request_ids)
-        wanted = {"reportTypes": ",".join(report_types), **_moments(createdSince=since)}
+        wanted = {"reportTypes": ",".join(report_types), **moments(createdSince=since)}
         (requests, token), evidence = self._get_reports(wanted, next_token, sp_json.request_page)
         return RequestPage(requests, token, evidence.request_id)
 
@@ -209,7 +201,7 @@ class SpApiReports:
 
     def set_schedule(self, report_type: str, every: str) -> str | None:
         """A new schedule of the same type and marketplaces replaces the old one (SP-API documentation)."""
-        if every != _NEVER:
+        if every != NEVER:
             wanted = {"reportType": report_type, "marketplaceIds": self._marketplaces, "period": every}
             _, evidence = self._ask("createReportSchedule", "POST", f"{_REPORTS}/schedules", _anything, body=wanted)
             return evidence.request_id
@@ -249,7 +241,7 @@ class SpApiReports:
             return "it states no reason"
         try:
             url = self._url_of(report, report.document_id)
-            return stated_reason(self._http, url, user_agent=_USER_AGENT) or "its document states no reason"
+            return stated_reason(self._http, url) or "its document states no reason"
         except (GiveUp, ServiceFault, BadBody, UrlExpired, zlib.error):
             return "the document that states the reason cannot be read"
 
@@ -318,7 +310,7 @@ class SpApiReports:
     def _send(self, operation: str, method: str, path: str, token: str, body: Mapping[str, Any] | None) -> _Answer:
         self._quota.take(operation)
         headers = {
-            "User-Agent": _USER_AGENT,
+            "User-Agent": USER_AGENT,
             "x-amz-access-token": token,
             "x-amz-date": f"{self._clock.now():%Y%m%dT%H%M%SZ}",
             **({"Content-Type": "application/json"} if body is not None else {}),
@@ -327,7 +319,7 @@ class SpApiReports:
         try:
             with self._http.send(method, url, headers=headers, body=text, max_bytes=MAX_ANSWER_BYTES) as response:
                 status, request_id = response.status, response.headers.get("x-amzn-RequestId")
-                if rate := _number(response.headers.get("x-amzn-RateLimit-Limit")):
+                if rate := number(response.headers.get("x-amzn-RateLimit-Limit")):
                     self._quota.learned_rate(operation, per_second=rate)
                 # Amazon's support asks for the request id and time of a call (SP-API documentation).
                 log.info("Amazon answered", operation=operation, status=status, request_id=request_id)
@@ -383,11 +375,3 @@ def _report_path(report_id: str) -> str:
 
 def _anything(_told: sp_json.Told) -> None:
     """For answers of which only that they came matters."""
-
-
-def _moments(**moments: datetime | None) -> dict[str, str]:
-    return {name: f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" for name, at in moments.items() if at is not None}
-
-
-def _number(text: str | None) -> float | None:
-    return float(text) if text is not None and re.fullmatch(r"\s*\d+(\.\d+)?\s*", text) else None

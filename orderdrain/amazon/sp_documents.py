@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from orderdrain.amazon import Downloaded
 from orderdrain.amazon.http import BLOCK_BYTES, BodyCut, NoAnswer
+from orderdrain.amazon.wire import MAX_REPORT_BYTES, USER_AGENT
 from orderdrain.errors import BadBody, Evidence, ServiceFault
 from orderdrain.telemetry import logger
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 log = logger(__name__)
 
-#: Far above any order report: a body without end must not fill the archive.
-MAX_REPORT_BYTES = 2 * 1024 * 1024 * 1024
 #: Why a report could not be made is told in a sentence or two.
 MAX_REASON_BYTES = 64 * 1024
 
@@ -37,13 +36,11 @@ class UrlExpired(Exception):
     """The url was good for five minutes, and they are over: getReportDocument gives a new one."""
 
 
-def fetch(
-    http: Http, url: str, sink: Callable[[bytes], object], *, user_agent: str, max_bytes: int = MAX_REPORT_BYTES
-) -> Downloaded:
+def fetch(http: Http, url: str, sink: Callable[[bytes], object], *, max_bytes: int = MAX_REPORT_BYTES) -> Downloaded:
     """Hands a document to `sink` as sent, compressed or not. Raises UrlExpired; BadBody where the body is not whole
     (what the sink has must then be thrown away), ServiceFault where there is none."""
     try:
-        with http.send("GET", url, headers={"User-Agent": user_agent}, max_bytes=max_bytes) as response:
+        with http.send("GET", url, headers={"User-Agent": USER_AGENT}, max_bytes=max_bytes) as response:
             request_id = response.headers.get("x-amz-request-id")
             log.info("Amazon answered", operation="document", status=response.status, request_id=request_id)
             if response.status != 200:
@@ -56,13 +53,13 @@ def fetch(
         raise ServiceFault(f"the store of documents gave no answer: {error}", evidence=Evidence("document")) from error
 
 
-def stated_reason(http: Http, url: str, *, user_agent: str) -> str | None:
+def stated_reason(http: Http, url: str) -> str | None:
     """Why Amazon could not make a report, in one line of its own words; None where its document does not say.
 
     Only a sentence is taken for one: what looks like rows may be a buyer's data. Raises as `fetch` does.
     """
     body = bytearray()
-    fetch(http, url, body.extend, user_agent=user_agent, max_bytes=MAX_REASON_BYTES)
+    fetch(http, url, body.extend, max_bytes=MAX_REASON_BYTES)
     if body.startswith(_GZIP):
         body = bytearray(zlib.decompressobj(wbits=31).decompress(body, MAX_REASON_BYTES))
     text = body.decode("utf-8", errors="replace")

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orderdrain.amazon import ListedReport, RequestInfo, ScheduleInfo
+from orderdrain.amazon.wire import Refusal, moment
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 #: An answer as it was read: a JSON object.
 Told = dict[str, Any]
@@ -20,14 +23,6 @@ Told = dict[str, Any]
 #: cancelled it and that there was nothing to tell: no field tells which, so it is not called NO_DATA here. A word that
 #: is not among these is Amazon's new one, and is handed on.
 _OURS = {"IN_QUEUE": "SUBMITTED"}
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """An answer with `errors`. `message` is Amazon's text in one line; it may repeat a parameter that we sent."""
-
-    code: str | None
-    message: str
 
 
 @dataclass(frozen=True)
@@ -158,19 +153,12 @@ def _optional(told: Told, name: str) -> str | None:
 
 
 def _required_moment(told: Told, name: str) -> datetime:
-    moment = _moment(told, name)
-    if moment is None:
+    found = _moment(told, name)
+    if found is None:
         raise ValueError(f"no {name}")
-    return moment
+    return found
 
 
 def _moment(told: Told, name: str) -> datetime | None:
     text = _optional(told, name)
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"{name} is no date") from None
-    # Recorded dates carry +00:00, the sandbox's Z and milliseconds (recorded 2024 and 2025 traffic).
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return None if text is None else moment(text, name)
