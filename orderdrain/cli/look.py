@@ -1,0 +1,199 @@
+"""Commands that look: accounts, reports, rejected rows, and what a report file says."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orderdrain.cli.shared import FILE, account_option, json_option, one_report, services
+from orderdrain.output import NEEDS_A_PERSON, say, show_json, show_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orderdrain.services import Services
+
+
+@click.command()
+@json_option
+def status(as_json: bool) -> None:
+    """How many reports of each account wait at each step, up to when its orders are in, and what is paused."""
+    s = services()
+    reasons = {row.account: row for row in s.accounts.table()}
+    rows = [
+        {
+            **row._asdict(),
+            "condition": "paused" if reasons[row.account].paused_at else "running",
+            "why": _why(s, reasons[row.account]),
+        }
+        for row in s.ledger.summary()
+        if row.account in reasons
+    ]
+    waiting = sum(row["listed"] + row["downloaded"] for row in rows)
+    quarantined = sum(row["quarantined"] for row in rows)
+    paused = sum(row["condition"] == "paused" for row in rows)
+    if not as_json:
+        (click.echo if sys.stdout.isatty() else say)(
+            f"{len(rows)} accounts, {paused} paused. {waiting:,} reports waiting, {quarantined:,} quarantined."
+            f"   as of {s.clock.now():%Y-%m-%d %H:%M:%SZ}"
+        )
+        if not rows:
+            say("No account yet. Add one: orderdrain account add --help. Or look around first: make demo")
+    columns = ["account", "condition", "listed", "downloaded", "parsed", "quarantined", "fresh_to", "why"]
+    show_table(rows, columns, as_json=as_json)
+
+
+@click.command()
+@account_option
+@click.option("--state", type=click.Choice(["listed", "downloaded", "parsed", "acknowledged", "quarantined"]))
+@click.option("--report-type", metavar="T")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000))
+@click.option("--ids", is_flag=True, help="Only the ids, for `orderdrain requeue -`.")
+@json_option
+def reports(
+    account: str | None, state: str | None, report_type: str | None, limit: int, ids: bool, as_json: bool
+) -> None:
+    """Reports, newest first."""
+    rows = services().ledger.reports(account=account, state=state, report_type=report_type, limit=limit)
+    shown = [row._asdict() for row in rows[:limit]]
+    if ids:
+        click.echo("\n".join(row["report_id"] for row in shown))
+    else:
+        columns = [
+            "report_id",
+            "account",
+            "report_type",
+            "state",
+            "available_at",
+            "attempts",
+            "next_attempt_at",
+            "rows_read",
+            "reason",
+        ]
+        show_table(shown, columns, as_json=as_json)
+    if len(rows) > limit:
+        say(f"The newest {limit:,}; there are more: --limit")
+
+
+@click.command()
+@click.argument("report_id")
+@account_option
+@json_option
+def show(report_id: str, account: str | None, as_json: bool) -> None:
+    """One report's whole story: where it is, why, what comes next, and everything that happened to it.
+
+    \b
+    examples:
+      orderdrain show 50123456789
+      orderdrain show 50123456789 --account acme --json
+    """
+    s = services()
+    key = one_report(s, report_id, account)
+    (row,) = [row for row in s.ledger.find(report_id, key.account) if row.api == key.api]
+    history = [entry._asdict() for entry in s.ledger.history(key)]
+    if as_json:
+        show_json({"report": row._asdict(), "history": history})
+        return
+    click.echo(f"Report {row.report_id}   {row.account} · {row.report_type} · {row.state.upper()}")
+    for name, text in _story(row):
+        click.echo(f"{name:<9}{text}")
+    click.echo("History" if history else "History: pruned")
+    for entry in history:
+        attempt = f"attempt {entry['attempt']}" if entry["attempt"] else ""
+        evidence = f"Amazon request id {entry['request_id']}" if entry["request_id"] else ""
+        told = "   ".join(part for part in (attempt, entry["worker"] or "", entry["detail"] or "", evidence) if part)
+        click.echo(f"  {entry['at']:%Y-%m-%d %H:%M:%SZ}  {entry['step']:<12} {entry['event']:<14} {told}".rstrip())
+
+
+@click.command()
+@account_option
+@click.option("--report", "report_id", metavar="ID", help="Only of this report.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000))
+@json_option
+def rejected(account: str | None, report_id: str | None, limit: int, as_json: bool) -> None:
+    """Rows that could not be stored: where and why, never what they held."""
+    s = services()
+    rows = s.orders.rejected(s.db, account=account, report_id=report_id, limit=limit)
+    columns = ["account", "report_id", "line", "column", "order_id", "order_item_id", "reason"]
+    show_table([row._asdict() for row in rows[:limit]], columns, as_json=as_json)
+    if len(rows) > limit:
+        say(f"The newest {limit:,}; there are more: --limit")
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.option("--report-type", required=True, metavar="T", help="Amazon's name of it.")
+@click.option(
+    "--marketplace",
+    metavar="M",
+    help="A MarketplaceId: says the charset and the decimal style where the file does not.",
+)
+@click.option("--content-type", metavar="C", help="As the download said it, charset included.")
+@click.option("--with-buyers", is_flag=True, help="Show personal columns too.")
+@json_option
+def parse(
+    file: Path, report_type: str, marketplace: str | None, content_type: str | None, with_buyers: bool, as_json: bool
+) -> None:
+    """What a report file says, without any database."""
+    from orderdrain.parsers import parse_file
+
+    told = parse_file(
+        file, report_type=report_type, marketplace=marketplace, content_type=content_type, with_buyers=with_buyers
+    )
+    if as_json:
+        show_json(told)
+    else:
+        say(_verdict(told))
+        columns = ["order_id", "order_item_id", "sku", "quantity", "currency", "item_price", "purchase_date"]
+        show_table(told["rows"], columns, as_json=False)
+        for row in told["rejected"]:
+            say(f"line {row['line']} rejected: {row['column'] or 'the line'}: {row['reason']}")
+    if told["outcome"] == "quarantined":
+        sys.exit(NEEDS_A_PERSON)
+
+
+COMMANDS = (status, reports, show, rejected, parse)
+
+
+def _story(row: Any) -> list[tuple[str, str]]:
+    """The lines above a report's history."""
+    waits = row.state in {"listed", "downloaded", "parsed"}
+    upcoming = {"listed": "download", "downloaded": "parse", "parsed": "acknowledge"}.get(row.state, "")
+    nothing = (
+        "nothing: it is finished"
+        if row.state == "acknowledged"
+        else "nothing by itself; a person decides: orderdrain requeue"
+    )
+    told = [
+        ("Reason", row.reason),
+        ("Next", f"{upcoming}, due {row.next_attempt_at:%Y-%m-%d %H:%M:%SZ}" if waits else nothing),
+        ("Attempt", f"{row.attempts} of 8 at this step" if row.attempts else None),
+        ("Lease", f"{row.lease_owner} until {row.lease_until:%H:%M:%SZ}" if row.lease_owner else None),
+        ("Made", f"{row.available_at:%Y-%m-%d %H:%M:%SZ} at Amazon, request {row.report_request_id or '-'}"),
+        ("Bytes", f"{row.bytes:,}   sha256 {row.sha256}   {row.archive_key}" if row.archive_key else None),
+        ("Charset", f"{row.encoding}: {row.encoding_reason}" if row.encoding else None),
+    ]
+    if row.rows_read is not None:
+        names = ("new", "changed", "same", "older", "joined", "rejected")
+        told.append(
+            ("Rows", f"{row.rows_read:,} read: " + ", ".join(f"{getattr(row, 'rows_' + n):,} {n}" for n in names))
+        )
+    return [(name, text) for name, text in told if text]
+
+
+def _why(s: Services, row: Any) -> str | None:
+    if row.paused_reason:
+        return str(row.paused_reason)
+    if row.download_after > s.clock.now():
+        return f"throttled until {row.download_after:%H:%M:%SZ}"
+    return None
+
+
+def _verdict(told: dict[str, Any]) -> str:
+    if told["outcome"] == "quarantined":
+        return f"quarantined: {told['reason']}"
+    return (
+        f"{told['outcome']}: {len(told['rows']):,} rows, {len(told['rejected']):,} rejected, read as {told['encoding']}"
+    )

@@ -1,0 +1,52 @@
+"""What the commands of several modules share: their options, and how they find what they are asked about."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from orderdrain.errors import NotFound, UsageError
+from orderdrain.settings import load
+
+if TYPE_CHECKING:
+    from orderdrain.reports import ReportKey
+    from orderdrain.services import Services
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+account_option = click.option("--account", metavar="A", help="Only this account.")
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def services() -> Services:
+    """Every part, by the settings of this process. Connects to nothing."""
+    from orderdrain.services import Services
+    from orderdrain.telemetry import configure_logs
+
+    settings = load()
+    # A command says its own sentence: of the rest a person at a terminal wants only what is wrong.
+    configure_logs(replace(settings, log_format="text", log_level="error"))
+    return Services.from_settings(settings)
+
+
+def one_report(s: Services, report_id: str, account: str | None) -> ReportKey:
+    """The report that an id means. Ids are unique only within an account."""
+    from orderdrain.reports import ReportKey
+
+    rows = s.ledger.find(report_id, account)
+    if not rows:
+        raise NotFound(f"there is no report {report_id}{f' of {account}' if account else ''}. See: orderdrain reports")
+    if len(rows) > 1:
+        named = ", ".join(f"{row.account} ({row.api}, {row.state})" for row in rows)
+        raise UsageError(f"report {report_id} is in several accounts: {named}. Say which: --account")
+    return ReportKey(rows[0].account, rows[0].api, rows[0].report_id)
+
+
+def pair(text: str) -> tuple[str, str]:
+    """NAME and VALUE of an option that is written so. Raises UsageError."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"{text!r}: it must be NAME=VALUE")
+    return name, value
