@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from emulator.quota import _window as hour_of
+from orderdrain.accounts import Account
+from orderdrain.errors import Throttled
 
 FORMS = ("doc", "2014", "2018")
 
@@ -37,6 +39,26 @@ def test_a_third_of_the_documented_quota_is_learned_from_few_refusals(drain):
     assert at(normal[-1]) - at(normal[0]) < timedelta(minutes=41), "one a minute, as documented"
     assert attempts_counted(drain) == []
     drain.assert_judged(refused=len(refused))
+
+
+def test_two_accounts_of_one_seller_and_application_share_one_quota(drain):
+    """Amazon counts by seller and application, whatever we call them: each by itself would be a call too many."""
+    acme = drain.s.accounts.connection("acme", "mws")
+    again = Account("again", acme.account.seller_id, acme.account.marketplaces, acme.account.report_types, False)
+    drain.s.accounts.add(
+        again,
+        api="mws",
+        application=acme.application,
+        endpoint=acme.endpoint,
+        token=acme.token,
+        list_every=timedelta(minutes=15),
+    )
+
+    drain.s.amazon(acme).list_schedules()
+
+    with pytest.raises(Throttled):
+        drain.s.amazon(drain.s.accounts.connection("again", "mws")).list_schedules()
+    assert len(drain.calls("GetReportScheduleList")) == 1
 
 
 @pytest.mark.parametrize("resets_on", FORMS)

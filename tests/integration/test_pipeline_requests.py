@@ -147,6 +147,22 @@ def test_a_second_wish_that_is_stuck_too_is_followed_and_not_asked_for_again(dra
     drain.assert_judged()
 
 
+def test_a_scheduled_report_is_not_taken_for_the_request_whose_answer_was_lost(drain):
+    """Scheduled ones stand in the same list. Taken for ours, the window that was asked for would never be told."""
+    drain.fault("RequestReport", "no_answer")
+    key = drain.s.requests.enter("acme", "mws", ORDERS, start=None, end=None, options={})
+    drain.run(until=lambda: drain.calls("RequestReport"))
+    drain.amazon("orders", account="acme", count=3)
+    drain.advance(minutes=20)
+
+    drain.run()
+
+    assert len(drain.states("acme")) == 1
+    assert [call["status"] for call in drain.calls("RequestReport")] == [None, 200]
+    assert wish(drain, key).status in {"done", "no_data"}
+    drain.assert_judged()
+
+
 def test_killed_while_it_waits_and_redis_flushed_the_same_request_goes_on(drain):
     """The wish is a row in Postgres: what a killed worker and an empty Redis forget was never needed."""
     drain.fault("RequestReport", "stuck_request")

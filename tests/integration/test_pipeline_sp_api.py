@@ -109,6 +109,21 @@ def test_a_slow_request_is_asked_for_once_and_keeps_nobody_waiting(drain):
     drain.assert_judged()
 
 
+def test_a_scheduled_report_is_not_taken_for_the_request_whose_answer_was_lost(drain):
+    """Scheduled ones stand in the same list. Taken for ours, the window that was asked for would never be told."""
+    drain.fault("createReport", "no_answer")
+    drain.s.requests.enter("acme", "sp-api", SHIPPING, start=None, end=None, options={})
+    drain.run(until=lambda: drain.calls("createReport"))
+    drain.amazon("orders", account="acme", count=3)
+    drain.advance(minutes=20)
+
+    drain.run()
+
+    assert drain.states("acme") == {"acknowledged": 1}
+    assert [call["status"] for call in drain.calls("createReport")] == [None, 202]
+    drain.assert_judged()
+
+
 def test_many_requests_at_once_all_come_to_their_end(drain):
     """Each is a call of its own, and quota lets two of them go a second: none waits for ever behind the others."""
     now = drain.s.clock.now().replace(microsecond=0)

@@ -6,6 +6,7 @@ import pytest
 
 from orderdrain.vault import new_key
 from tests.drain import buyers_cells, draining
+from tests.emulator_process import Emulator
 
 
 @pytest.fixture
@@ -33,6 +34,22 @@ def test_nothing_that_is_secret_or_personal_lies_in_clear(sealed, tmp_path):
     secrets = [told[key] for told in sealed.emulator.accounts for key in keys if told.get(key)]
     assert secrets
     assert not [secret for secret in secrets if secret in stored]
+
+
+def test_no_token_of_sp_api_lies_in_clear(database_url, redis_url, tmp_path):
+    """What a seller gave once and what is good for an hour: each opens all of the seller's data."""
+    (tmp_path / "keys").write_text(f"{new_key('now')}\n")
+    with (
+        Emulator.start(orders_per_minute=0, backlog=0, sp_api_sellers="acme") as emulator,
+        draining(database_url, redis_url, tmp_path, emulator, keys=str(tmp_path / "keys")) as drain,
+    ):
+        drain.s.amazon(drain.s.accounts.connection("acme", "sp-api")).list_schedules()
+
+        (row,) = drain.s.db.query("SELECT * FROM connections WHERE api = 'sp-api'")
+        assert row.access_token is not None
+        stored = str(row) + str(drain.s.db.query("SELECT * FROM applications"))
+        told = emulator.account("acme")
+        assert not [secret for secret in ("Atza|", told["refresh_token"], told["client_secret"]) if secret in stored]
 
 
 def test_the_ledger_tells_size_and_hash_of_the_bytes_as_amazon_sent_them(sealed):

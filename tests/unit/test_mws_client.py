@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from structlog.testing import capture_logs
 
 from orderdrain.amazon.mws import QUOTAS
 from orderdrain.amazon.signature import sign
@@ -135,6 +136,15 @@ def test_the_user_agent_has_the_form_that_amazon_asks_for(mws):
     mws.will_answer(answer("GetReportScheduleList", EMPTY))
     client(mws.url).list_schedules()
     assert re.fullmatch(r"orderdrain/\d+\.\d+\.\d+ \(Language=Python/3\.\d+\)", mws.asked[0].headers["User-Agent"])
+
+
+def test_each_call_leaves_one_line_with_amazons_id_of_it(mws):
+    """Amazon's support asks for it up to 30 days later."""
+    mws.will_answer(answer("GetReportScheduleList", EMPTY, **{"x-mws-request-id": "req-8"}))
+    with capture_logs() as lines:
+        client(mws.url).list_schedules()
+    ((operation, status, request_id),) = [(one["operation"], one["status"], one["request_id"]) for one in lines]
+    assert (operation, status, request_id) == ("GetReportScheduleList", 200, "req-8")
 
 
 def test_a_seller_who_is_the_developer_sends_no_token(mws):

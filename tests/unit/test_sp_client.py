@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from structlog.testing import capture_logs
 
 from orderdrain.amazon import RequestInfo, ScheduleInfo
 from orderdrain.amazon.sp_api import QUOTAS
@@ -80,6 +81,15 @@ def test_every_call_says_who_we_are_and_carries_the_token_and_the_time(amazon):
     assert "authorization" not in headers
     assert "token-1" not in amazon.asked[0].path
     assert amazon.asked[0].path.startswith("/reports/")
+
+
+def test_each_call_leaves_one_line_with_amazons_id_of_it(amazon):
+    """Amazon's support asks for it. Also of the call that was refused before it was made again."""
+    amazon.will_answer(refusal(403, "Unauthorized"), answer(EMPTY))
+    with capture_logs() as lines:
+        client(amazon.url).list_reports(report_types=[GENERAL], acknowledged=None)
+    told = [(one["operation"], one["status"], one["request_id"]) for one in lines]
+    assert told == [("getReports", 403, "req-2"), ("getReports", 200, "req-1")]
 
 
 def test_a_request_names_the_accounts_marketplaces_its_window_and_its_options(amazon):
