@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import click
@@ -68,6 +69,14 @@ def test_the_statuses_of_a_request_are_those_that_the_database_takes():
     allowed = re.findall(r"'(\w+)'", re.findall(r"status IN \(('asked'.*?'refused')\)", table, re.DOTALL)[0])
     section = DOCS["docs/states.md"].partition("## The states of a requested report\n")[2]
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == allowed
+
+
+def test_the_picture_of_who_may_import_whom_is_the_contract():
+    """It is where a newcomer looks for the place of a new module; `make check` holds the contract, not the picture."""
+    (drawn,) = re.findall(r"lines below it:\n\n  ```\n(.*?)  ```", DOCS["docs/architecture.md"], re.DOTALL)
+    contracts = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (inside,) = [contract["layers"] for contract in contracts if contract.get("containers") == ["orderdrain"]]
+    assert [line.strip() for line in drawn.splitlines()] == inside
 
 
 def test_task_names_are_those_of_the_workers():
