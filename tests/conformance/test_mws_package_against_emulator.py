@@ -2,43 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from mws import MWSError, Reports
 
 from tests.emulator_process import Emulator
 
 NEW_ORDERS = "_GET_FLAT_FILE_ORDERS_DATA_"
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A certificate for 127.0.0.1 and its key: the package speaks https only, else it signs the wrong host."""
-    folder = tmp_path_factory.mktemp("tls")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "emulator")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    private = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    (folder / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, *private))
-    return folder / "cert.pem", folder / "key.pem"
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +20,9 @@ def emulator(certificate):
 
 @pytest.fixture
 def connect(emulator, certificate, monkeypatch):
-    """What makes the package's client of an account; it trusts the certificate by the environment of `requests`."""
+    """What makes the package's client of an account. https, for it signs the wrong host over http; it trusts the
+    certificate by the environment of `requests`.
+    """
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate[0]))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
