@@ -36,6 +36,8 @@ class Client:
     def __init__(self, emulator, name):
         self.emulator, self.account = emulator, emulator.account(name)
         self._token = None
+        #: Sent with every request.
+        self.headers = {}
 
     def log_in(self, **changed):
         keys = {name: self.account[name] for name in ("client_id", "client_secret", "refresh_token")}
@@ -53,7 +55,7 @@ class Client:
         connection = http.client.HTTPConnection(urlsplit(self.emulator.url).netloc, timeout=20)
         kind = "application/x-www-form-urlencoded" if form else "application/json"
         content = urlencode(body) if form else json.dumps(body) if isinstance(body, (dict, list)) else body
-        connection.request(verb, path, content, {"Content-Type": kind} | dict(headers))
+        connection.request(verb, path, content, {"Content-Type": kind} | self.headers | dict(headers))
         answer = Answer(connection.getresponse())
         connection.close()
         return answer

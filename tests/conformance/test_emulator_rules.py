@@ -102,6 +102,15 @@ def test_parameters_may_come_in_the_address_or_in_the_body_on_both_paths(emulato
     assert answer.one("Count") == "15"  # twelve of orders, three foreign ones
 
 
+@pytest.mark.parametrize(
+    "agent", ["Boto/2.49.0 Python/3.11.7 Linux/6.1", "@x/1 (Language=PHP)", "a/b/c/1 (d)", "x" * 500]
+)
+def test_user_agents_of_every_shape_are_taken(emulator, agent):
+    """The documented form is what few clients send: only none at all, or one that is too long, is malformed."""
+    assert call(emulator, emulator.account("acme"), "GetReportCount", agent=agent).status == 200
+    assert call(emulator, emulator.account("acme"), "GetReportCount", agent=None).code == "UserAgentHeaderMalformed"
+
+
 def test_what_is_wrong_with_a_caller_is_said_in_amazons_words(emulator):
     """A client must tell its own fault (a person must act) from one that passes."""
     acme, bravo = emulator.account("acme"), emulator.account("bravo")

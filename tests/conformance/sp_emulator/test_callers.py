@@ -25,10 +25,10 @@ def test_the_first_line_names_each_sellers_keys_of_its_own_api_alone(emulator):
 
 @pytest.mark.parametrize("form", [True, False])
 def test_a_token_is_given_for_a_form_and_for_json_and_earlier_ones_stay_good(acme, form):
-    """Published clients send either, and each of their objects asks anew."""
+    """Published clients send either, and each of their objects asks anew: no quota is in the way."""
     keys = {name: acme.account[name] for name in ("client_id", "client_secret", "refresh_token")}
     first = acme.send("POST", "/auth/o2/token", {"grant_type": "refresh_token"} | keys, form=form)
-    second = acme.log_in()
+    second = [acme.log_in() for _ in range(50)][-1]
     assert (first.status, first.headers["Content-Type"]) == (200, "application/json;charset=UTF-8")
     assert first.json.keys() == {"access_token", "refresh_token", "token_type", "expires_in"}
     assert (first.json["token_type"], first.json["expires_in"]) == ("bearer", 3600)

@@ -6,7 +6,7 @@ import base64
 import gzip
 import hashlib
 import re
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from tests.raw_sp_api import GENERAL, Client, advance, document_path, many
 from tests.sp_models import WIRE, recorded
@@ -19,7 +19,7 @@ def test_a_restricted_document_needs_a_token_made_for_its_very_path(emulator, ac
     assert (made.status, made.json["expiresIn"]) == (200, 3600)
     token = made.json["restrictedDataToken"]
     assert token.startswith("Atz.sprdt|")
-    assert acme.call("GET", document_path(quote(mine, safe="")), token=token).status == 200
+    assert acme.call("GET", document_path(mine), token=token).status == 200
     denied = [
         acme.call("GET", document_path(mine)),
         acme.call("GET", document_path(other), token=token),
