@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from emulator.orders import Order, make_order_id
 from emulator.reports import NEW_ORDERS, Report, make_columns, make_content_type
-from emulator.requests import MAKING, RETENTION, SLOW, Request, Schedule
+from emulator.requests import MAKING, RETENTION, Request, Schedule, draw_pace
 from emulator.sp_report_types import SHIPPING
 from emulator.sp_reports import SpReports
 
@@ -127,9 +127,7 @@ class Account:
         fault: str | None = None,
     ) -> Request:
         """Asks for a report of [start, end), of these countries or all; done within a minute, unless slow or stuck."""
-        waits, takes = timedelta(seconds=self._ids.randrange(3, 15)), timedelta(seconds=self._ids.randrange(10, 45))
-        if fault == "slow_request":
-            waits, takes = SLOW
+        waits, takes = draw_pace(self._ids, fault)
         submitted = now.replace(microsecond=0)
         request = self._enter_request(report_type, start, end, submitted, None)
         request.started_at = submitted + waits

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
+    from random import Random
 
     from emulator.orders import Order
 
@@ -17,8 +18,7 @@ RETENTION = timedelta(days=90)
 REACH = timedelta(days=60)
 #: Recorded 2018 traffic: a scheduled report is complete about 13 seconds after its time.
 MAKING = timedelta(seconds=13)
-#: How long a slow request waits, and how long it is then worked on.
-SLOW = timedelta(hours=2), timedelta(hours=6)
+_SLOW = timedelta(hours=2), timedelta(hours=6)
 
 
 @dataclass
@@ -67,3 +67,9 @@ class Schedule:
     name: str
     period: timedelta
     due: datetime
+
+
+def draw_pace(random: Random, fault: str | None) -> tuple[timedelta, timedelta]:
+    """How long a request waits, and how long it is then worked on: within a minute together, unless it is slow."""
+    pace = timedelta(seconds=random.randrange(3, 15)), timedelta(seconds=random.randrange(10, 45))
+    return _SLOW if fault == "slow_request" else pace

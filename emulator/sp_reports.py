@@ -17,7 +17,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from emulator.reports import Report, make_columns
-from emulator.requests import MAKING, RETENTION, SLOW, Request, Schedule
+from emulator.requests import MAKING, RETENTION, Request, Schedule, draw_pace
 from emulator.sp_report_types import SHIPPING
 
 if TYPE_CHECKING:
@@ -127,9 +127,7 @@ class SpReports:
         fault: str | None = None,
     ) -> SpReport:
         """Asks for a report of [start, end); done within a minute, unless slow, stuck or fated otherwise."""
-        waits, takes = timedelta(seconds=self._ids.randrange(3, 15)), timedelta(seconds=self._ids.randrange(10, 45))
-        if fault == "slow_request":
-            waits, takes = SLOW
+        waits, takes = draw_pace(self._ids, fault)
         report = self.enter(report_type, start, end, now, marketplace_ids=marketplace_ids, sales_channel=sales_channel)
         report.started_at = report.submitted_at + waits
         report.done_at = report.started_at + takes
