@@ -17,7 +17,10 @@ Why 14 and not 15 at once, and 15:00:10 and not 15:00:00: a token is taken here,
 Amazon, and that takes one call longer than another. If 15 slow calls were followed, 60 s after their tokens, by a quick
 one, Amazon would see less than 60 s between them and refuse it. `LATE_SECONDS` is what calls may differ by.
 
-Why that is safe: Amazon's bucket gains at the same rate and holds more, and ours never begins with more. A new one
+Where Amazon restores more than half its bucket within that time, half is kept back and no more, and ours gains its
+tokens more slowly instead. getReport (burst 15, two a second): 7 go at once, and then one each 1.24 s.
+
+Why that is safe: Amazon's bucket gains no slower and holds more, and ours never begins with more. A new one
 (first use, or Redis was flushed) begins with one token, and learns from the first answer how much is left of the hour.
 Nothing can be known beforehand of other programs that use the same keys; their calls show in what Amazon answers: a
 lower remaining hour, or a refusal, which stops that operation for every worker at once.
@@ -34,7 +37,7 @@ A clock that was set back by more than five minutes is taken like a flush: nobod
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -75,9 +78,22 @@ class QuotaRule:
         return "1/min" if self.restore_seconds == 60 else f"1 per {self.restore_seconds:g} s"
 
     @property
-    def room_seconds(self) -> float:
-        """How long a bucket takes to fill: its size, in time. One token fits always."""
-        return max(self.burst * self.restore_seconds - LATE_SECONDS, self.restore_seconds)
+    def kept_back(self) -> float:
+        """How many of Amazon's tokens our bucket does not hold: what it restores while a call is late, half at most."""
+        return min(LATE_SECONDS / self.restore_seconds, self.burst / 2, self.burst - 1)
+
+    @property
+    def pace_milliseconds(self) -> int:
+        """How long our bucket takes to gain a token: as long as Amazon's, or longer where too few are kept back."""
+        # Of n calls the last goes (n - burst + kept_back) paces after the first or later, and may reach Amazon
+        # LATE_SECONDS sooner than that; there it may not before n - burst restores. Closest are these at n = burst + 1.
+        seconds = max(self.restore_seconds, (LATE_SECONDS + self.restore_seconds) / (1 + self.kept_back))
+        return math.ceil(round(seconds * 1000, 3))
+
+    @property
+    def room_milliseconds(self) -> int:
+        """How long our bucket takes to fill: its size, in time."""
+        return math.floor(round((self.burst - self.kept_back) * self.pace_milliseconds, 3))
 
 
 class Quota:
@@ -128,9 +144,10 @@ class BoundQuota:
 
     def learned_rate(self, operation: str, *, per_second: float) -> None:
         """What an answer said of the rate that this connection has (SP-API, x-amzn-RateLimit-Limit)."""
-        documented = self._rules[operation].restore_seconds
-        if documented / RATE_FACTOR <= 1 / per_second <= documented * RATE_FACTOR:
-            self._run(self._learned_rate, operation, math.ceil(1000 / per_second))
+        rule = self._rules[operation]
+        told = replace(rule, restore_seconds=1 / per_second)
+        if rule.restore_seconds / RATE_FACTOR <= told.restore_seconds <= rule.restore_seconds * RATE_FACTOR:
+            self._run(self._learned_rate, operation, told.pace_milliseconds, told.room_milliseconds)
 
     def refused(self, operation: str, *, hourly: bool, resets_at: datetime | None) -> datetime:
         """Amazon refused a call: nobody calls before the time that is returned.
@@ -161,8 +178,8 @@ class BoundQuota:
         rule = self._rules[operation]
         # The braces keep both keys on one node of a cluster: a script may touch only one node.
         bucket = f"{KEY_PREFIX}quota:{{{self._connection_key}}}:{operation}"
-        rounded = (math.ceil(rule.restore_seconds * 1000), math.floor(rule.room_seconds * 1000))
-        limits = (*rounded, rule.hourly or 0, int(LATE_SECONDS * 1000), FORGET_SECONDS)
+        bucket_size = rule.pace_milliseconds, rule.room_milliseconds
+        limits = (*bucket_size, rule.hourly or 0, int(LATE_SECONDS * 1000), FORGET_SECONDS)
         now = _milliseconds(self._clock.now())
         with reaching_redis(self._redis, f"the quota of {operation}"):
             return script([bucket, f"{bucket}:hour"], [now, *limits, *args])
@@ -209,12 +226,11 @@ if at and at > now + FIVE_MINUTES then
     redis.call('DEL', bucket, hour)
     at, full_at, blocked_until, told_hourly, left, hour_ends = read()
 end
--- What Amazon told of its rate stands in place of the documented one; a bucket of as many tokens fills accordingly.
-local function room_at(rate) return math.max(math.floor(room / restore * rate), rate) end
-local told_restore = tonumber(redis.call('HGET', bucket, 'told_restore'))
-if told_restore then
-    room = room_at(told_restore)
-    restore, documented = told_restore, told_restore
+-- What Amazon told of its rate stands in place of the documented one.
+local told = redis.call('HMGET', bucket, 'told_restore', 'told_room')
+if told[2] then
+    restore, room = tonumber(told[1]), tonumber(told[2])
+    documented = restore
 end
 full_at = math.max(now, full_at or now + room - restore)
 if hour_ends and now >= hour_ends + late then left, hour_ends = nil, nil end
@@ -280,13 +296,14 @@ return 0
 """
 
 _LEARNED_RATE = """
-local told = tonumber(ARGV[7])
-if told ~= documented then
-    -- As many tokens as before, each of which now takes `told` to restore. A pace that refusals taught goes on.
+local told_restore, told_room = tonumber(ARGV[7]), tonumber(ARGV[8])
+if told_restore ~= documented then
+    -- As many tokens as before, each of which now takes as long as told. A pace that refusals taught goes on.
     if restore == documented then
-        full_at = math.max(now, math.ceil(now + room_at(told) - (room - full_at + now) / restore * told))
+        local tokens = (room - full_at + now) / restore
+        full_at = math.max(now, math.ceil(now + told_room - tokens * told_restore))
     end
-    write('told_restore', told, 'full_at', full_at)
+    write('told_restore', told_restore, 'told_room', told_room, 'full_at', full_at)
 end
 return 0
 """

@@ -18,19 +18,34 @@ from orderdrain.quota import FORGET_SECONDS, LATE_SECONDS, QuotaRule
 )
 def test_a_full_bucket_keeps_back_what_late_calls_may_cost(rule, at_once):
     """Amazon counts a call when it arrives: calls that arrive late by turns must not look like too many at once."""
-    assert int(rule.room_seconds // rule.restore_seconds) == at_once
-    assert rule.room_seconds + LATE_SECONDS == rule.burst * rule.restore_seconds
+    assert rule.room_milliseconds // rule.pace_milliseconds == at_once
+    assert rule.pace_milliseconds == 1000 * rule.restore_seconds
+    assert rule.room_milliseconds + 1000 * LATE_SECONDS == rule.burst * rule.pace_milliseconds
+
+
+@pytest.mark.parametrize(
+    ("rule", "at_once", "pace"),
+    [
+        (QuotaRule(15, 0.5, None), 7, 1236),  # getReport
+        (QuotaRule(10, 1, None), 5, 1834),  # createRestrictedDataToken
+    ],
+)
+def test_of_a_bucket_that_fills_in_seconds_half_is_kept_back_and_the_rest_gained_more_slowly(rule, at_once, pace):
+    """All of it kept back, fifteen reports that came at once would go one by one, a sweep apart."""
+    assert rule.room_milliseconds // rule.pace_milliseconds == at_once
+    assert rule.pace_milliseconds == pace
 
 
 def test_even_the_smallest_bucket_holds_one_token():
     """A bucket that could never hold one would wait for ever."""
-    assert QuotaRule(1, 5, None).room_seconds == 5
+    rule = QuotaRule(1, 5, None)
+    assert rule.room_milliseconds == rule.pace_milliseconds == 1000 * (5 + LATE_SECONDS)
 
 
 def test_a_bucket_is_forgotten_only_after_all_that_it_remembers_is_past():
     """Redis forgets by real time, which application time outruns but never lags behind."""
     longest_memory = 3600 + LATE_SECONDS
-    slowest_to_fill = QuotaRule(15, 60, 60).room_seconds
+    slowest_to_fill = QuotaRule(15, 60, 60).room_milliseconds / 1000
 
     assert max(longest_memory, slowest_to_fill) < FORGET_SECONDS
 
