@@ -159,6 +159,10 @@ class Control:
             limit = Limit(int(body["max"]), float(body["restore_seconds"]), int(body["hourly"]))
         else:
             raise ValueError(f"no operation {operation!r}")
+        if "report_type" in body:
+            if operation != "createReport":
+                raise ValueError("only createReport has a limit for a report_type")
+            operation = f"{operation}:{body['report_type']}"
         self._quotas.change([account.seller.account for account in self._some_accounts(body)], operation, limit)
         return {"quota": "set"}
 

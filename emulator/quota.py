@@ -80,21 +80,25 @@ class Quotas:
         self._limits: dict[tuple[str, str], Limit] = {}
 
     def change(self, accounts: Iterable[str], operation: str, limit: Limit) -> None:
-        """From now on these accounts have another limit for that operation, and a full bucket."""
+        """From now on these accounts have another limit for that operation, and a full bucket. `createReport:TYPE` is
+        a limit of that report type's own, beside that of all."""
         for account in accounts:
             self._limits[account, operation] = limit
             self._buckets.pop((account, operation), None)
 
-    def take(self, account: str, operation: str, now: datetime) -> str | None:
-        """Takes one. None, or the code of Amazon's refusal; a refused request costs nothing."""
-        bucket = self._bucket(account, operation, now)
-        if bucket.used >= bucket.limit.hourly:
+    def take(self, account: str, operation: str, now: datetime, report_type: str = "") -> str | None:
+        """Takes one, and one of the report type's own where it has a limit of its own. None, or the code of Amazon's
+        refusal; a refused request costs nothing."""
+        names = dict.fromkeys((operation, self._own(account, operation, report_type)))
+        buckets = [self._bucket(account, name, now) for name in names]
+        if any(bucket.used >= bucket.limit.hourly for bucket in buckets):
             return "QuotaExceeded"
         # The tolerance forgives the rounding of many small refills, never a whole microsecond of waiting.
-        if bucket.tokens < 1 - 1e-9:
+        if any(bucket.tokens < 1 - 1e-9 for bucket in buckets):
             return "RequestThrottled"
-        bucket.tokens -= 1
-        bucket.used += 1
+        for bucket in buckets:
+            bucket.tokens -= 1
+            bucket.used += 1
         return None
 
     def hour(self, account: str, operation: str, now: datetime) -> tuple[int, int, datetime]:
@@ -102,12 +106,16 @@ class Quotas:
         bucket = self._bucket(account, operation, now)
         return bucket.limit.hourly, bucket.limit.hourly - bucket.used, bucket.window + timedelta(hours=1)
 
-    def rate(self, account: str, operation: str) -> float:
+    def rate(self, account: str, operation: str, report_type: str = "") -> float:
         """Requests a second, as restored."""
-        return 1 / self._limit(account, operation).restore_seconds
+        return 1 / self._limit(account, self._own(account, operation, report_type)).restore_seconds
+
+    def _own(self, account: str, operation: str, report_type: str) -> str:
+        own = f"{operation}:{report_type}"
+        return own if (account, own) in self._limits else operation
 
     def _limit(self, account: str, operation: str) -> Limit:
-        return self._limits.get((account, operation), _ALL_LIMITS[operation])
+        return self._limits.get((account, operation)) or _ALL_LIMITS[operation]
 
     def _bucket(self, account: str, operation: str, now: datetime) -> _Bucket:
         window = _window(account, now)

@@ -71,6 +71,7 @@ class _Progress:
     now: datetime
     request_id: str
     operation: str = ""
+    report_type: str = ""
     account: Account | None = None
     fault: str | None = None
     over_quota: bool = False
@@ -147,7 +148,8 @@ class SpApi:
         if account is None or not progress.operation:
             raise Denied
         name = account.seller.account
-        if self._quotas.take(name, progress.operation, progress.now):
+        progress.report_type = _asked_type(request) if progress.operation == "createReport" else ""
+        if self._quotas.take(name, progress.operation, progress.now, progress.report_type):
             progress.over_quota = True
             raise _OVER_QUOTA
         parameters = request.parameters()
@@ -198,7 +200,7 @@ class SpApi:
             headers["X-Amzn-ErrorType"] = "TooManyRequestsException"
         # Recorded and documented: only on these, and no Retry-After anywhere.
         if status in {200, 201, 202, 400, 404} and progress.account and progress.operation:
-            rate = self._quotas.rate(progress.account.seller.account, progress.operation)
+            rate = self._quotas.rate(progress.account.seller.account, progress.operation, progress.report_type)
             headers["x-amzn-RateLimit-Limit"] = str(round(rate, 4))
         return headers
 
@@ -217,6 +219,14 @@ def _check(grant: Grant, request: HttpRequest, now: datetime) -> None:
         raise Denied(_EXPIRED)
     if grant.paths is not None and (request.verb != "GET" or unquote(request.path) not in grant.paths):
         raise Denied
+
+
+def _asked_type(request: HttpRequest) -> str:
+    """The report type of a createReport, read before the call is looked at: quota comes first."""
+    try:
+        return str(_json_body(request).get("reportType", ""))
+    except Invalid:
+        return ""
 
 
 def _json_body(request: HttpRequest) -> dict[str, Any]:

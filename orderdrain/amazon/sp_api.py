@@ -92,6 +92,7 @@ class _Answer:
     told: sp_json.Told | None
     refusal: Refusal | None
     evidence: Evidence
+    bucket: str
 
     @property
     def token_refused(self) -> bool:
@@ -308,7 +309,9 @@ class SpApiReports:
             raise ServiceFault(f"Amazon's answer to {operation} lacks something: {error}", evidence=evidence) from None
 
     def _send(self, operation: str, method: str, path: str, token: str, body: Mapping[str, Any] | None) -> _Answer:
-        self._quota.take(operation)
+        bucket = _own_bucket(operation, body)
+        for name in dict.fromkeys((bucket, operation)):
+            self._quota.take(name)
         headers = {
             "User-Agent": USER_AGENT,
             "x-amz-access-token": token,
@@ -320,7 +323,7 @@ class SpApiReports:
             with self._http.send(method, url, headers=headers, body=text, max_bytes=MAX_ANSWER_BYTES) as response:
                 status, request_id = response.status, response.headers.get("x-amzn-RequestId")
                 if rate := number(response.headers.get("x-amzn-RateLimit-Limit")):
-                    self._quota.learned_rate(operation, per_second=rate)
+                    self._quota.learned_rate(bucket, per_second=rate)
                 # Amazon's support asks for the request id and time of a call (SP-API documentation).
                 log.info("Amazon answered", operation=operation, status=status, request_id=request_id)
                 came = response.read()
@@ -336,14 +339,16 @@ class SpApiReports:
         # The model knows no body for what was cancelled.
         told = sp_json.read_answer(b"{}" if method == "DELETE" and status == 200 and not came else came)
         refusal = None if told is None else sp_json.refusal_in(told)
-        return _Answer(told, refusal, Evidence(operation, status, refusal.code if refusal else None, request_id))
+        evidence = Evidence(operation, status, refusal.code if refusal else None, request_id)
+        return _Answer(told, refusal, evidence, bucket)
 
     def _failure(self, answer: _Answer, token: str, role: str | None, *, next_page: bool) -> OrderdrainError:
         """What the caller must do about an answer that is not what was asked for."""
         refusal, evidence = answer.refusal, answer.evidence
         operation, status = evidence.operation, evidence.status or 0
         if status == 429 or evidence.code == "QuotaExceeded":
-            until, restores = self._quota.refused(operation, hourly=False, resets_at=None), QUOTAS[operation].restores
+            until = self._quota.refused(answer.bucket, hourly=False, resets_at=None)
+            restores = QUOTAS[operation].restores
             return Throttled(f"throttled by {operation}, quota restores {restores}", until=until, evidence=evidence)
         if refusal is None:
             return ServiceFault(f"what came for {operation} is no SP-API answer", evidence=evidence)
@@ -367,6 +372,11 @@ class SpApiReports:
         # Amazon's messages repeat parameters.
         message = refusal.message.replace(token, "***")[:300]
         return GiveUp(f"Amazon refuses {operation}: {message}", evidence=evidence)
+
+
+def _own_bucket(operation: str, body: Mapping[str, Any] | None) -> str:
+    """Whose rate an answer tells and a refusal means: users saw createReport throttled for single report types."""
+    return f"{operation}:{body['reportType']}" if operation == "createReport" and body else operation
 
 
 def _report_path(report_id: str) -> str:

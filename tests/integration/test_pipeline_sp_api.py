@@ -15,6 +15,7 @@ from tests.emulator_process import Emulator
 from workers.demo import DECLARED
 
 SHIPPING = "GET_FLAT_FILE_ORDER_REPORT_DATA_SHIPPING"
+INVOICING = "GET_FLAT_FILE_ORDER_REPORT_DATA_INVOICING"
 BODY = b"order-id\torder-item-id\tsku\tquantity-purchased\n111-0000001-0000001\t1\tTEAPOT\t1\n"
 
 
@@ -136,6 +137,27 @@ def test_many_requests_at_once_all_come_to_their_end(drain):
     rows = drain.s.db.query("SELECT status FROM report_requests")
     assert not {"asked", "submitted", "in_progress", "refused"} & {row.status for row in rows}
     assert len(rows) == len(drain.calls("createReport")) == 6
+    assert drain.verdict().over_quota == 0
+
+
+def test_a_report_type_with_a_lower_rate_of_its_own_is_asked_for_as_rarely_and_no_other(drain):
+    """Users saw createReport throttled for single types. What its answers tell of the rate is kept for that type."""
+    limit = {"operation": "createReport", "report_type": SHIPPING, "max": 1, "restore_seconds": 600}
+    drain.amazon("quota", account="acme", **limit)
+    now = drain.s.clock.now().replace(microsecond=0)
+    for hours in range(1, 5):
+        for report_type in (SHIPPING, INVOICING):
+            start, end = now - timedelta(hours=hours + 1), now - timedelta(hours=hours)
+            drain.s.requests.enter("acme", "sp-api", report_type, start=start, end=end, options={})
+
+    drain.run()
+
+    rows = drain.s.db.query(
+        "SELECT report_type, max(submitted_at) - min(submitted_at) AS took FROM report_requests GROUP BY 1"
+    )
+    took = {row.report_type: row.took for row in rows}
+    assert took[SHIPPING] >= timedelta(minutes=30)
+    assert took[INVOICING] < timedelta(minutes=5)
     assert drain.verdict().over_quota == 0
 
 

@@ -146,6 +146,16 @@ def test_operations_and_connections_have_buckets_of_their_own(redis, clock):
     assert takes(acme, "UpdateReportAcknowledgements") == 1
 
 
+def test_a_part_of_an_operation_has_a_bucket_beside_the_whole(quota, clock):
+    """One report type's lower rate must not hold back the others; what all share is taken from by itself."""
+    quota.take("GetReport:SLOW")
+    quota.learned_rate("GetReport:SLOW", per_second=1 / 600)
+    assert takes(quota) == 1
+    clock.wait(60)
+    assert (takes(quota), takes(quota, "GetReport:SLOW")) == (1, 0)
+    assert not_before(quota, "GetReport:SLOW") >= START + timedelta(seconds=600)
+
+
 def test_the_reason_says_which_operation_and_which_limit(quota, clock):
     """It is the line that an operator reads beside a waiting report."""
     quota.take("GetReport")
@@ -463,14 +473,20 @@ def test_a_late_throttle_does_not_shorten_the_wait_for_the_hour(quota, clock):
 # ------------------------------------------------------------------------------------------ a rate that is told
 
 
-def test_a_lower_rate_than_documented_is_kept_once_it_is_told(quota, clock):
-    """Amazon gives some sellers less; asking at the documented rate would be refused again and again."""
+@pytest.mark.parametrize("restores", [61, 180, 600])
+def test_a_lower_rate_than_documented_is_kept_once_it_is_told(quota, clock, restores):
+    """Amazon gives some sellers less, and tells it in four digits: at exactly what is told, a call now and then would
+    be too early."""
+    amazon = EmulatedQuotas()
+    amazon.change(["acme"], "GetReport", Limit(1, restores))
     quota.take("GetReport")
-    quota.learned_rate("GetReport", per_second=1 / 180)
-    assert takes(quota) == 0
-    for _ in range(10):
-        clock.wait(180)
-        assert takes(quota) == 1
+    amazon.take("acme", "GetReport", clock.now())
+    quota.learned_rate("GetReport", per_second=round(1 / restores, 4))
+    for _ in range(50):
+        clock.moment = not_before(quota)
+        quota.take("GetReport")
+        assert amazon.take("acme", "GetReport", clock.now()) is None
+    assert clock.now() - START < timedelta(seconds=50 * restores * 1.05)
 
 
 def test_a_higher_rate_than_documented_is_used_once_it_is_told(redis, clock):

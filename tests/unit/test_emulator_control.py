@@ -113,6 +113,7 @@ def test_selling_stops_and_resumes(control):
         ("acknowledge", {"account": "acme", "report_ids": ["1"]}),
         ("advance", {"seconds": -1}),
         ("quota", {"operation": "GetNothing", "max": 1, "restore_seconds": 1, "hourly": 1}),
+        ("quota", {"operation": "getReports", "report_type": "A", "max": 1, "restore_seconds": 1}),
         ("headers", {"resets_on": "2020"}),
     ],
 )

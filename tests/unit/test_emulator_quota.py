@@ -27,6 +27,18 @@ def test_many_small_refills_add_up_to_a_whole_one():
     assert refused == ["RequestThrottled"] * 599 + [None]
 
 
+def test_a_report_type_with_a_limit_of_its_own_has_it_beside_that_of_all():
+    """Users saw createReport throttled for single types."""
+    quotas = Quotas()
+    quotas.change(["acme"], "createReport:SLOW", Limit(1, 600))
+    asked = ["SLOW", "SLOW", *["QUICK"] * 15]
+    refused = [quotas.take("acme", "createReport", NOW, report_type) for report_type in asked]
+    assert refused == [None, "RequestThrottled", *[None] * 14, "RequestThrottled"]
+    assert quotas.rate("acme", "createReport", "SLOW") == 1 / 600
+    assert quotas.rate("acme", "createReport", "QUICK") == 0.0167
+    assert quotas.take("bravo", "createReport", NOW, "SLOW") is None
+
+
 def test_accounts_and_operations_do_not_share():
     """One seller's haste is not another's wait."""
     quotas = Quotas()

@@ -240,11 +240,23 @@ def test_every_operation_has_its_quota_and_it_is_taken_before_the_call(amazon):
     api.set_schedule(SHIPPING, "_NEVER_")
     api.list_requests(request_ids=["1"])
     assert quota.taken == [
-        *("getReports", "createReport", "createReportSchedule"),
+        *("getReports", f"createReport:{GENERAL}", "createReport", "createReportSchedule"),
         *("getReportSchedules", "cancelReportSchedule", "getReport"),
     ]
-    assert set(quota.taken) < QUOTAS.keys()
+    assert {name.partition(":")[0] for name in quota.taken} < QUOTAS.keys()
     assert all(rule.hourly is None for rule in QUOTAS.values())
+
+
+def test_what_is_told_of_createreports_rate_is_meant_for_its_report_type(amazon):
+    """Users saw it throttled for single types: the others must not be asked for as rarely."""
+    quota = QuotaNotes()
+    api = client(amazon.url, quota=quota)
+    amazon.will_answer(answer({"reportId": "1"}, 202), refusal(429, "QuotaExceeded"))
+    api.request_report(GENERAL, start=None, end=None, marketplaces=(), options={})
+    with pytest.raises(Throttled, match=r"^throttled by createReport, quota restores 1 per 59.88"):
+        api.request_report(SHIPPING, start=None, end=None, marketplaces=(), options={})
+    assert quota.rates == [(f"createReport:{GENERAL}", 0.0222)]
+    assert quota.refusals == [(f"createReport:{SHIPPING}", False, None)]
 
 
 def test_without_quota_nothing_is_sent(amazon):

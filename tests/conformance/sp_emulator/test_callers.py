@@ -125,6 +125,17 @@ def test_a_bucket_refills_at_its_rate(emulator, acme):
     assert answers[0].headers["x-amzn-RateLimit-Limit"] == "0.0056"
 
 
+def test_a_report_type_can_have_a_rate_of_its_own_and_its_answers_tell_it(emulator, acme):
+    """Users saw createReport throttled for single types."""
+    limit = {"operation": "createReport", "report_type": SHIPPING, "max": 1, "restore_seconds": 600}
+    emulator.post("/_emulator/quota", limit)
+    answers = [acme.create() for _ in range(2)]
+    assert [answer.status for answer in answers] == [202, 429]
+    assert answers[0].headers["x-amzn-RateLimit-Limit"] == "0.0017"
+    other = acme.create(reportType="GET_FLAT_FILE_ORDER_REPORT_DATA_TAX")
+    assert (other.status, other.headers["x-amzn-RateLimit-Limit"]) == (202, "0.0167")
+
+
 @sp_models.model
 def test_the_quotas_are_the_models(emulator):
     """Its text gives rate and burst of each operation in a table."""
