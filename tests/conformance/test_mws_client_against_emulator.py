@@ -175,8 +175,8 @@ def test_a_schedule_is_set_seen_and_removed(emulator, clock):
 def test_each_fault_of_a_download_is_told_and_the_next_one_succeeds(emulator, clock, fault, error):
     """Nothing that goes wrong in one call is left over for the next."""
     (report_id,) = emulator.post("/_emulator/reports", {"account": "acme"})["report_ids"]
-    emulator.post("/_emulator/faults", {"operation": "GetReport", "fault": fault, "stall_seconds": 2})
-    api = _api(emulator, clock, http=Http(read_seconds=0.5))
+    emulator.post("/_emulator/faults", {"operation": "GetReport", "fault": fault})
+    api = _api(emulator, clock, http=Http(read_seconds=2))
     with pytest.raises(error) as caught:
         api.download(report_id, lambda _block: None)
     assert type(caught.value) is error

@@ -9,6 +9,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -58,6 +60,19 @@ def processes(stack_folder):
 def _start_parent(folder: Path, *arguments: str, under=(), **options) -> subprocess.Popen[bytes]:
     command = [*under, sys.executable, "-c", PARENT, str(folder), *arguments]
     return subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, **options)
+
+
+def _everything_of(parent: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """What the parent started, once all of it is what it shall be: a fork has its parent's name before it has its own."""
+    deadline = time.monotonic() + 10
+    while True:
+        descendants = psutil.Process(parent.pid).children(recursive=True)
+        with suppress(psutil.NoSuchProcess):
+            names = {process.name() for process in descendants}
+            if {"postgres", "sleep"} <= names and names & {"valkey-server", "redis-server"}:
+                return descendants
+        assert time.monotonic() < deadline, descendants
+        time.sleep(0.01)
 
 
 def _left_of(descendants: list[psutil.Process]) -> list[psutil.Process]:
@@ -118,9 +133,7 @@ def test_nothing_is_left_when_the_parent_is_killed(stack_folder):
     """SIGKILL runs no handler: what ends the children must not be in the parent."""
     parent = _start_parent(stack_folder)
     assert parent.stdout.readline() == b"ready\n"
-    descendants = psutil.Process(parent.pid).children(recursive=True)
-    names = {process.name() for process in descendants}
-    assert {"postgres", "valkey-server", "sleep"} <= names or {"postgres", "redis-server", "sleep"} <= names
+    descendants = _everything_of(parent)
     parent.kill()
     parent.wait()
     assert _left_of(descendants) == []

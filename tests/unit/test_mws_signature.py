@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orderdrain.amazon.signature import canonical_query, sign, signed_form
@@ -52,6 +52,7 @@ def test_an_empty_path_is_signed_as_a_slash_and_the_host_in_lower_case():
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 
 
+@settings(deadline=None)
 @given(
     secret=st.text(st.characters(codec="utf-8"), min_size=1, max_size=40),
     method=st.sampled_from(["POST", "GET"]),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orderdrain.policy import FIRST_BACKOFF, FIRST_LOOK, LAST_BACKOFF, LAST_LOOK, MAX_ATTEMPTS, backoff, next_look
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10_000))
 def test_a_backoff_doubles_from_half_a_minute_up_to_an_hour(attempt):
     """Jitter only ever shortens it, and never to nothing."""
@@ -30,6 +31,7 @@ def test_all_attempts_together_ride_out_an_hour_of_trouble():
     assert mean > timedelta(minutes=30)
 
 
+@settings(deadline=None)
 @given(st.timedeltas(timedelta(0), timedelta(days=3)))
 def test_a_requested_report_is_looked_after_ever_more_rarely(age):
     """Most are made in a minute; those that take ten hours must not cost a call a minute."""

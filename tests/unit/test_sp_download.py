@@ -161,7 +161,7 @@ def test_a_stalled_body_is_given_up_after_the_time_to_read(amazon):
     """A worker must not wait for ever for a half sent document."""
     _will_store(amazon, Answer(body=BODY[:1000], announced=len(BODY), stall=True))
     with pytest.raises(BadBody, match="stalled after 1,000 bytes"):
-        client(amazon.url, read_seconds=0.2).download("1", lambda _block: None)
+        client(amazon.url).download("1", lambda _block: None)
 
 
 # ---------------------------------------------------------------------------------------------- the store refuses
@@ -214,7 +214,7 @@ def test_a_store_that_is_silent_is_a_fault_of_the_service(amazon, stall):
     """And is not asked again here."""
     _will_store(amazon, Answer(status=0, stall=stall))
     with pytest.raises(ServiceFault, match="the store of documents gave no answer"):
-        client(amazon.url, read_seconds=0.2).download("1", lambda _block: None)
+        client(amazon.url).download("1", lambda _block: None)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def amazon():
 
 
 def _refresh(amazon):
-    http = Http(connect_seconds=2, read_seconds=0.2, total_seconds=10)
+    http = Http(connect_seconds=2, read_seconds=2, total_seconds=10)
     return lwa.refresh(http, f"{amazon.url}/auth/o2/token", **KEYS, now=NOW)
 
 
