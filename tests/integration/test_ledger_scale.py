@@ -10,6 +10,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from statistics import median
 
 import psycopg2.extras
 import pytest
@@ -218,27 +219,30 @@ def test_a_drain_costs_no_more_for_all_that_is_finished(full_ledger, database_ur
     """Else the system slows down by the month, until it no longer keeps up.
 
     Everything that the path of a report writes to the ledger and reads from it, call by call in turn on this ledger and
-    on an empty one: whatever else the machine does slows both. Few reports an account, each account over sessions of its
-    own: a session keeps to one processor, and one that is unlucky with it is slower by a quarter.
+    on an empty one: whatever else the machine does slows both, and where it hits one alone, the median over the accounts
+    passes it by. Few reports an account, each account over sessions of its own: a session keeps to one processor, and
+    one that is unlucky with it is slower by a quarter.
     """
     accounts = [f"seller-{n}" for n in range(400 if "2M" in request.node.name else 60)]
     full, empty = Books.open(full_ledger), Books.open(database_url)
-    seconds = {"full": 0.0, "empty": 0.0}
+    ratios = []
     for account in accounts:
         add_account(empty, account)
         full.db.close()
         empty.db.close()
+        seconds = {"full": 0.0, "empty": 0.0}
         for calls in zip(drained(full, account), drained(empty, account), strict=True):
             for ledger, call in zip(seconds, calls, strict=True):
                 begun = time.perf_counter()
                 call()
                 seconds[ledger] += time.perf_counter() - begun
+        ratios.append(seconds["full"] / seconds["empty"])
 
     for books in (full, empty):
         ((count,),) = books.db.query("SELECT count(*) FROM reports WHERE listing > 0 AND state = 'acknowledged'")
         assert count == 5 * len(accounts)
         books.db.close()
-    assert seconds["full"] <= 1.2 * seconds["empty"], seconds
+    assert median(ratios) <= 1.2, ratios
 
 
 def drained(books, account):
