@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 
 import pytest
 
-from orderdrain.amazon.http import BLOCK_BYTES, Http, emulator_at
+from orderdrain.amazon.http import BLOCK_BYTES, Http
 from orderdrain.errors import BadBody, GiveUp, ServiceFault, Throttled
-from tests.scripted_mws import Answer, answer, client, refusal, report, scripted_mws
+from tests.scripted_mws import Answer, client, refusal, report, scripted_mws
 
 BODY = b"order-id\torder-item-id\n" + b"102-1234567-1234567\t12345678901234\n" * 20_000
 
@@ -71,21 +70,6 @@ def test_a_body_cut_short_of_its_length_is_thrown_away(mws, came, md5):
         client(mws.url).download("1", lambda _block: None)
 
 
-@pytest.mark.parametrize("whole", [True, False])
-def test_a_chunked_body_must_end_with_its_last_chunk(mws, whole):
-    """Amazon sent chunks in 2014; a cut between two of them leaves no wrong length behind."""
-    chunked = report(BODY)
-    chunked.chunks, chunked.body, chunked.last_chunk = [BODY[:70_000], BODY[70_000:]], b"", whole
-    mws.will_answer(chunked)
-    got = bytearray()
-    if whole:
-        assert client(mws.url).download("1", got.extend).size == len(BODY)
-    else:
-        with pytest.raises(BadBody, match="broke off"):
-            client(mws.url).download("1", got.extend)
-    assert got == BODY
-
-
 def test_a_missing_md5_is_accepted_where_the_length_proves_the_body(mws):
     """Old answers lacked it."""
     without = report(BODY)
@@ -107,17 +91,6 @@ def test_a_body_that_ends_with_its_connection_is_taken_only_with_its_md5(mws, md
     else:
         with pytest.raises(BadBody, match="nothing shows"):
             client(mws.url).download("1", lambda _block: None)
-
-
-def test_a_stalled_body_is_given_up_after_the_time_to_read(mws):
-    """A worker must not wait for ever for a half sent report."""
-    stalled = report(BODY[:1000])
-    stalled.announced, stalled.stall = len(BODY), True
-    mws.will_answer(stalled)
-    got = bytearray()
-    with pytest.raises(BadBody, match="stalled after 1,000 bytes"):
-        client(mws.url).download("1", got.extend)
-    assert got == BODY[:1000]
 
 
 def test_a_body_is_given_up_at_its_deadline_however_steadily_it_trickles(mws):
@@ -180,73 +153,3 @@ def test_an_xml_report_that_breaks_off_while_it_is_looked_at_is_thrown_away(mws)
     mws.will_answer(cut)
     with pytest.raises(BadBody):
         client(mws.url).download("1", lambda _block: None)
-
-
-def test_a_sink_that_fails_is_heard_and_the_next_call_is_a_clean_one(mws):
-    """A full disk is no fault of Amazon's, and the rest of that body must not answer the next request."""
-    mws.will_answer(report(BODY), answer("GetReportScheduleList", "<HasNext>false</HasNext>"))
-    api = client(mws.url)
-
-    def full(_block: bytes) -> None:
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(OSError, match="No space"):
-        api.download("1", full)
-    assert api.list_schedules() == ()
-    first, second = mws.asked
-    assert first.connection != second.connection
-
-
-def test_one_connection_serves_call_after_call(mws):
-    """Also after a download and after an error: a new one costs a TLS handshake each time."""
-    mws.will_answer(report(BODY), refusal(500, "InternalError"), answer("X", "<HasNext>false</HasNext>"))
-    api = client(mws.url)
-    api.download("1", lambda _block: None)
-    with pytest.raises(ServiceFault):
-        api.list_schedules()
-    api.list_schedules()
-    assert len({asked.connection for asked in mws.asked}) == 1
-
-
-def test_a_child_process_never_uses_its_parents_connection(mws):
-    """Two processes on one socket read each other's answers."""
-    mws.will_answer(answer("X", "<HasNext>false</HasNext>"))
-    api = client(mws.url)
-    api.list_schedules()
-    child = os.fork()
-    if child == 0:
-        try:
-            api.list_schedules()
-            os._exit(0)
-        except BaseException:
-            os._exit(1)
-    assert os.waitpid(child, 0)[1] == 0
-    api.list_schedules()
-    parents, childs, parents_again = (asked.connection for asked in mws.asked)
-    assert childs != parents
-    assert parents_again == parents
-
-
-@pytest.mark.parametrize(
-    ("said", "is_one"),
-    [
-        (Answer(body=b'{"emulator": "orderdrain", "now": "2018-04-27T14:50:16Z"}'), True),
-        (Answer(body=b'{"emulator": "another"}'), False),
-        (Answer(body=b'["orderdrain"]'), False),
-        (Answer(body=b"<html>orderdrain</html>"), False),
-        (Answer(body=b"{" + b" " * 100_000), False),
-        (Answer(status=0), False),
-    ],
-)
-def test_only_our_own_emulator_is_taken_for_it(mws, said, is_one):
-    """Until secrets are sealed, no other address may be given any."""
-    mws.will_answer(said)
-    assert emulator_at(mws.url + "/") is is_one
-    assert mws.asked[0].path == "/_emulator/clock"
-
-
-def test_an_address_where_nobody_listens_is_no_emulator():
-    """Nor one that is no address."""
-    with scripted_mws() as gone:
-        url = gone.url
-    assert [emulator_at(endpoint) for endpoint in (url, "", "mws.example", "ftp://x", "http://[")] == [False] * 5

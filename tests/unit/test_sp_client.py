@@ -13,18 +13,12 @@ from orderdrain.amazon import RequestInfo, ScheduleInfo
 from orderdrain.amazon.sp_api import QUOTAS
 from orderdrain.errors import GiveUp, NextTokenLost, OperatorNeeded, ServiceFault, Snooze, Throttled
 from orderdrain.families import REPORT_TYPES, api_of
-from tests.scripted_mws import NOW, Answer, QuotaNotes, scripted_mws
+from tests.scripted_mws import NOW, Answer, QuotaNotes
 from tests.scripted_sp_api import GENERAL, SHIPPING, NumberedTokens, answer, client, refusal, report
 
 EMPTY = {"reports": []}
 NO_SCHEDULES = {"reportSchedules": []}
 SCHEDULE = {"reportScheduleId": "ID/1", "reportType": SHIPPING, "period": "PT15M"}
-
-
-@pytest.fixture
-def amazon():
-    with scripted_mws() as server:
-        yield server
 
 
 def _query(asked) -> dict[str, list[str]]:
@@ -259,18 +253,6 @@ def test_what_is_told_of_createreports_rate_is_meant_for_its_report_type(amazon)
     assert quota.refusals == [(f"createReport:{SHIPPING}", False, None)]
 
 
-def test_without_quota_nothing_is_sent(amazon):
-    """A refused call counts too."""
-
-    class Empty(QuotaNotes):
-        def take(self, _operation):
-            raise Throttled("not now", until=NOW)
-
-    with pytest.raises(Throttled):
-        client(amazon.url, quota=Empty()).list_schedules()
-    assert amazon.asked == []
-
-
 @pytest.mark.parametrize(
     ("told", "rates"),
     [("0.0167", [0.0167]), ("2.0", [2.0]), ("5", [5.0]), ("0.0", []), ("", []), ("NaN", []), ("-1", []), ("soon", [])],
@@ -404,49 +386,9 @@ def test_what_is_no_sp_api_answer_is_a_fault_of_the_service_whatever_its_status(
     assert (caught.value.evidence.status, caught.value.evidence.request_id) == (status, "req-9")
 
 
-def test_an_answer_that_breaks_off_is_a_fault_of_the_service(amazon):
-    """Whatever the half said."""
-    whole = answer(EMPTY)
-    amazon.will_answer(Answer(body=whole.body, headers=whole.headers, announced=len(whole.body) + 1))
-    with pytest.raises(ServiceFault, match="not whole") as caught:
-        client(amazon.url).list_reports(report_types=[GENERAL], acknowledged=None)
-    assert caught.value.evidence.request_id == "req-1"
-
-
-def test_an_endless_answer_is_cut_off(amazon):
-    """Eight megabytes are a hundred times the largest page."""
-    amazon.will_answer(Answer(chunks=[b" " * 1024 * 1024] * 9))
-    with pytest.raises(ServiceFault, match="larger than"):
-        client(amazon.url).list_schedules()
-
-
-def test_a_refused_connection_is_a_fault_of_the_service_and_names_no_address():
-    """urllib3's own text tells the address."""
-    with scripted_mws() as gone:
-        url = gone.url
-    with pytest.raises(ServiceFault, match="no connection") as caught:
-        client(url).list_schedules()
-    assert "127.0.0.1" not in str(caught.value)
-
-
-@pytest.mark.parametrize("stall", [True, False])
-def test_silence_and_a_hung_up_line_are_faults_of_the_service(amazon, stall):
-    """The request may have had its effect all the same, so it is not sent again here."""
-    amazon.will_answer(Answer(status=0, stall=stall))
-    with pytest.raises(ServiceFault, match="no answer to createReport") as caught:
-        client(amazon.url, read_seconds=0.2).request_report(GENERAL, start=None, end=None, marketplaces=(), options={})
-    assert len(amazon.asked) == 1
-    assert str(caught.value.evidence) == "createReport: no answer (no request id)"
-
-
 def test_neither_token_is_shown_in_what_goes_wrong(amazon, capsys):
     """Not in an error, not in a log line."""
     amazon.will_answer(refusal(403, "Unauthorized", "The access token token-2 is no good"))
     with pytest.raises(OperatorNeeded) as caught:
         client(amazon.url).list_schedules()
     assert "token-2" not in f"{caught.value} {caught.value!r}" + "".join(capsys.readouterr())
-
-
-def test_building_a_client_connects_to_nothing():
-    """It is built in a parent process and used in its children."""
-    client("http://256.256.256.256:1")

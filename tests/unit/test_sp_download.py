@@ -13,7 +13,7 @@ import pytest
 from orderdrain.amazon import sp_documents
 from orderdrain.amazon.http import BLOCK_BYTES
 from orderdrain.errors import BadBody, GiveUp, OperatorNeeded, RetryLater, ServiceFault, Throttled
-from tests.scripted_mws import Answer, QuotaNotes, scripted_mws
+from tests.scripted_mws import Answer, QuotaNotes
 from tests.scripted_sp_api import (
     DOCUMENT_ID,
     SHIPPING,
@@ -31,12 +31,6 @@ from tests.scripted_sp_api import (
 BODY = b"order-id\torder-item-id\n" + b"102-1234567-1234567\t12345678901234\n" * 20_000
 ZIPPED = gzip.compress(b"order-id\n" + os.urandom(200_000))
 EXPIRED = store_refusal("AccessDenied", "Request has expired")
-
-
-@pytest.fixture
-def amazon():
-    with scripted_mws() as server:
-        yield server
 
 
 def _will_store(amazon, *answers: Answer) -> None:
@@ -114,6 +108,7 @@ def test_a_gzip_whose_checksum_is_wrong_is_thrown_away(amazon, place):
         client(amazon.url).download("1", lambda _block: None)
 
 
+# Short bodies stand in the tests' names, which must not change with the time.
 @pytest.mark.parametrize(
     ("body", "whole"),
     [
@@ -121,7 +116,7 @@ def test_a_gzip_whose_checksum_is_wrong_is_thrown_away(amazon, place):
         (ZIPPED + ZIPPED, True),
         (ZIPPED + bytes(100_000), True),
         (gzip.compress(bytes(3 * BLOCK_BYTES)), True),
-        (gzip.compress(b""), True),
+        (gzip.compress(b"", mtime=0), True),
         (ZIPPED + ZIPPED[:-1], False),
         (BODY, False),
         (b"", False),
@@ -148,20 +143,6 @@ def test_a_gzip_that_comes_byte_by_byte_is_read_all_the_same(amazon):
     got = bytearray()
     client(amazon.url).download("1", got.extend)
     assert got == small
-
-
-def test_a_chunked_body_must_end_with_its_last_chunk(amazon):
-    """A cut between two of them leaves no wrong length behind."""
-    _will_store(amazon, Answer(chunks=[BODY[:70_000], BODY[70_000:]], last_chunk=False, headers={}))
-    with pytest.raises(BadBody, match="broke off"):
-        client(amazon.url).download("1", lambda _block: None)
-
-
-def test_a_stalled_body_is_given_up_after_the_time_to_read(amazon):
-    """A worker must not wait for ever for a half sent document."""
-    _will_store(amazon, Answer(body=BODY[:1000], announced=len(BODY), stall=True))
-    with pytest.raises(BadBody, match="stalled after 1,000 bytes"):
-        client(amazon.url).download("1", lambda _block: None)
 
 
 # ---------------------------------------------------------------------------------------------- the store refuses
@@ -276,7 +257,7 @@ def test_a_report_that_amazon_does_not_know_is_given_up(amazon):
     ("body", "reason"),
     [
         (json.dumps({"errorDetails": "The dates\n are not valid."}).encode(), "The dates are not valid."),
-        (gzip.compress(json.dumps({"errorDetails": "No."}).encode()), "No."),
+        (gzip.compress(json.dumps({"errorDetails": "No."}).encode(), mtime=0), "No."),
         (b"Report generation failed.\n", "Report generation failed."),
         (b'{"errorDetails": 5}', "its document states no reason"),
         (b"[" * 20_000, "its document states no reason"),
@@ -284,7 +265,7 @@ def test_a_report_that_amazon_does_not_know_is_given_up(amazon):
         (b"buyer-name\tship-city\nJo Doe\tLyon\n", "its document states no reason"),
         (b"x" * 301, "its document states no reason"),
         (b"Jo Doe\nLyon\n", "its document states no reason"),
-        (gzip.compress(b"No.")[:-9], "cannot be read"),
+        (gzip.compress(b"No.", mtime=0)[:-9], "cannot be read"),
         (b"\x1f\x8b\x08\xff\xff\xff" + bytes(40), "cannot be read"),
         (b"x" * 70_000, "cannot be read"),
     ],

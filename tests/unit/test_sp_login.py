@@ -11,16 +11,10 @@ import pytest
 from orderdrain.amazon import lwa
 from orderdrain.amazon.http import Http
 from orderdrain.errors import OperatorNeeded, OrderdrainError, ServiceFault
-from tests.scripted_mws import NOW, Answer, scripted_mws
+from tests.scripted_mws import NOW, Answer
 
 KEYS = {"client_id": "amzn1.client", "client_secret": "the+secret&", "refresh_token": "Atzr|ours"}
 GIVEN = {"access_token": "Atza|given", "refresh_token": "Atzr|ours", "token_type": "bearer", "expires_in": 3600}
-
-
-@pytest.fixture
-def amazon():
-    with scripted_mws() as server:
-        yield server
 
 
 def _refresh(amazon):
