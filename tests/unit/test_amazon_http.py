@@ -128,7 +128,7 @@ def test_building_a_client_connects_to_nothing(api):
     api.client("http://256.256.256.256:1")
 
 
-def test_a_call_beyond_our_quota_is_not_sent(api, amazon):
+def test_without_quota_nothing_is_sent(api, amazon):
     """Amazon counts refused calls too; the fleet never sends what it must refuse."""
 
     class UsedUp(QuotaNotes):
