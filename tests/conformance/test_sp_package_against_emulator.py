@@ -11,7 +11,7 @@ import gzip
 import io
 import ssl
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 import httpx
@@ -30,9 +30,7 @@ from sp_api.base.exceptions import (
 from sp_api.util import load_all_pages
 
 from tests.emulator_process import Emulator
-
-SHIPPING = "GET_FLAT_FILE_ORDER_REPORT_DATA_SHIPPING"
-GENERAL = "GET_FLAT_FILE_ALL_ORDERS_DATA_BY_LAST_UPDATE_GENERAL"
+from tests.raw_sp_api import GENERAL, SHIPPING, advance, now, truth
 
 
 @dataclass(frozen=True)
@@ -256,15 +254,3 @@ def test_a_url_of_the_package_ends_after_five_minutes(emulator, sell):
         refused = store.get(url)
     assert (refused.status_code, refused.headers["content-type"]) == (403, "application/xml")
     assert "<Code>AccessDenied</Code><Message>Request has expired</Message>" in refused.text
-
-
-def now(emulator):
-    return datetime.fromisoformat(emulator.get("/_emulator/clock")["now"])
-
-
-def advance(emulator, **span):
-    emulator.post("/_emulator/advance", {"seconds": timedelta(**span).total_seconds()})
-
-
-def truth(emulator):
-    return emulator.get("/_emulator/truth")["families"]["new_orders"]
