@@ -44,6 +44,13 @@ def redis():
         number = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
         yield urlunsplit(urlsplit(url)._replace(path=f"/{number}"))
         return
+    with own_redis() as url:
+        yield url
+
+
+@contextmanager
+def own_redis():
+    """Yields the URL of a Redis that was started for this alone: all of its clients may be cut off."""
     with scratch_folder() as folder, Janitor() as janitor, Processes(janitor, folder) as processes:
         yield start_redis(processes, folder)
 

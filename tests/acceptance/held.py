@@ -50,7 +50,7 @@ def held(postgres_server, database_template, folder):
     """A database and a Redis of its own, and no worker yet."""
     with (
         servers.fresh_database(postgres_server, database_template) as database_url,
-        servers.redis() as redis_url,
+        servers.own_redis() as redis_url,
         Janitor() as janitor,
         Processes(janitor, folder) as programs,
     ):

@@ -143,13 +143,15 @@ def test_nothing_is_left_when_the_parent_is_killed(stack_folder):
 def test_nothing_is_left_when_the_terminal_is_closed(stack_folder, leader):
     """The kernel sends SIGHUP to the leader of the session, which is make where a terminal was opened for make alone."""
     terminal, its_end = pty.openpty()
+
+    def at_the_terminal():
+        os.setsid()
+        os.close(os.open(os.ttyname(0), os.O_RDWR))
+        # These tests may run under nohup, which leaves SIGHUP ignored.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
     parent = _start_parent(
-        stack_folder,
-        "docile",
-        under=leader,
-        stdin=its_end,
-        stderr=its_end,
-        preexec_fn=lambda: (os.setsid(), os.close(os.open(os.ttyname(0), os.O_RDWR))),
+        stack_folder, "docile", under=leader, stdin=its_end, stderr=its_end, preexec_fn=at_the_terminal
     )
     os.close(its_end)
     assert parent.stdout.readline() == b"ready\n"
