@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from workers.judge import Verdict, Witness
 
 ORDERS = "_GET_FLAT_FILE_ORDERS_DATA_"
+SHIPPING = "GET_FLAT_FILE_ORDER_REPORT_DATA_SHIPPING"
 #: What each API is asked for, and how often.
 DECLARED = {
     "mws": {ORDERS: "_15_MINUTES_"},
-    "sp-api": {"GET_FLAT_FILE_ORDER_REPORT_DATA_SHIPPING": "PT15M"},
+    "sp-api": {SHIPPING: "PT15M"},
 }
 #: Application seconds in a real one.
 SPEED = 60

@@ -16,9 +16,14 @@ from typing import TYPE_CHECKING
 from orderdrain import archive, ledger, orders, pipeline
 from orderdrain.accounts import Accounts
 from orderdrain.acknowledgements import Acknowledgements
+from orderdrain.amazon import sp_documents
 from orderdrain.amazon.mws import MwsReports
+from orderdrain.amazon.sp_api import SpApiReports
 from orderdrain.ledger import Ledger
 from orderdrain.locks import Locks
+from orderdrain.services import Services
+from orderdrain.tokens import AccessTokens
+from orderdrain.vault import Vault
 from tests.crash import runs
 
 if TYPE_CHECKING:
@@ -45,7 +50,7 @@ def changed(text, instead, *places):
             if inspect.isclass(owner):  # outside of a class statement super() must be told where it stands
                 source = source.replace("super()", f"super({owner.__name__}, self)")
             made = {}
-            file, flags = inspect.getsourcefile(function), __future__.annotations.compiler_flag
+            file, flags = inspect.getsourcefile(inspect.unwrap(function)), __future__.annotations.compiler_flag
             code = compile(source.replace(text, instead), file, "exec", flags)
             exec(code, vars(sys.modules[function.__module__]), made)
             setattr(owner, name, made[name])
@@ -72,7 +77,7 @@ GUARDS = (
     Guard(
         "lease expiry",
         changed("lease_until = app_now() + real_seconds(%(seconds)s)", "lease_until = 'infinity'", (Ledger, "lease")),
-        runs.death_before("download: DirectoryArchive.writer: open"),
+        runs.death_before("download: SealedArchive.writer: open"),
     ),
     Guard(
         "MD5 comparison",
@@ -118,4 +123,30 @@ GUARDS = (
         changed("_ours_at_amazon(s, api, wish) or ", "", (pipeline, "request")),
         runs.death_before("request: Requests.submitted: commit"),
     ),
+    Guard(
+        "end of the gzip",
+        changed("if gzip.whole is False:", "if False:", (sp_documents, "_streamed")),
+        runs.undisturbed,
+    ),
+    Guard(
+        "newer token after a refusal",
+        changed("if answer.token_refused:", "if False:", (SpApiReports, "_ask")),
+        runs.undisturbed,
+    ),
+    Guard(
+        "Redis lock of the access token",
+        changed("if not self._lock.acquire():", "if False:", (AccessTokens, "access_token")),
+        runs.refreshed_by_two,
+    ),
+    Guard(
+        "reach of the full listing",
+        changed("c.full_listed_at - %(overlap)s", "c.full_listed_at", (Accounts, "take_listing")),
+        runs.undisturbed,
+    ),
+    Guard(
+        "sealed archive",
+        changed("SealedArchive(archive, vault) if vault.seals else archive", "archive", (Services, "from_settings")),
+        runs.undisturbed,
+    ),
+    Guard("sealed secrets", changed("if not self._keys:", "if True:", (Vault, "seal")), runs.undisturbed),
 )

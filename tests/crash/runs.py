@@ -150,6 +150,18 @@ def listed_by_two_after_a_flush(first, second, meanwhile):
 
 
 @meeting
+def refreshed_by_two(first, second, meanwhile):
+    """An access token is asked for while another worker is being given one."""
+
+    def meet():
+        second.run_message("schedule", {"account": "cedar"})
+
+    meanwhile["list: SpApiReports.list_reports: call to Amazon"] = meet
+    first.run_message("list", {"account": "cedar"})
+    return {"refreshed_twice": len(first.calls("LWA")) - 1}
+
+
+@meeting
 def messages_lost(first, second, meanwhile):
     """Nobody takes the messages of the downloads: after a lease's length the next sweep must send them again."""
     lost = _listed(first)

@@ -4,9 +4,9 @@ A day is lived without a death; its outward effects are the boundaries. Then, fo
 of its own, in which the process is killed just before that effect (or just after it, which is just before the next),
 and another one lives on. The end must be the same.
 
-By default each distinct boundary is crossed once: of all effects that are alike (same step, same call, same place in
-its run: the seventh download's rename is like the second's) the seed chooses one, and whether death comes before or
-after it. `--full` dies at every single effect.
+By default each kind of boundary is crossed once: of all effects that are alike (same step, same call, same door: the
+seventh download's rename is like the second's) the seed chooses one, and whether death comes before or after it.
+`--full` dies at every single effect.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 import random
 import sys
 import time
+from dataclasses import replace
 
 from tests.crash.day import broken_promises, told
 from tests.crash.doors import Effect
@@ -56,7 +57,7 @@ class Sweep:
             return list(numbers)
         alike, chance = {}, random.Random(seed)
         for number in numbers:
-            alike.setdefault(self.effects[number], []).append(number)
+            alike.setdefault(replace(self.effects[number], ordinal=0), []).append(number)
         chosen = {chance.choice(numbers) + chance.choice((0, 1)) for numbers in alike.values()}
         return sorted(chosen - {len(self.effects)})
 

@@ -1,4 +1,4 @@
-"""A small world in which a process may die: a database, a Redis, an Amazon with two sellers, and an archive.
+"""A small world in which a process may die: a database, a Redis, an Amazon with three sellers, and an archive.
 
 Everything is made anew for each death and costs little: the database is a copy, Amazon and the application are forks of
 one parent that has imported everything and connected to nothing. Both clocks stand almost still and jump when told to,
@@ -26,6 +26,7 @@ from structlog.testing import capture_logs
 
 import emulator.__main__
 from orderdrain.redis_client import connect
+from orderdrain.vault import new_key
 from tests import services
 from tests.drain import Drain
 from tests.emulator_process import Emulator
@@ -151,7 +152,8 @@ def _be_amazon(database_url, *, told, parent):
         threading.Thread(target=end_with_parent, daemon=True).start()
         with witness() as seen:
             seen.database_url = database_url
-            options = {"port": 0, "sellers": 2, "orders-per-minute": 0, "backlog": 0, "speed": STILL, "faults": "none"}
+            options = {"port": 0, "sellers": 3, "sp-api-sellers": "cedar", "speed": STILL, "faults": "none"}
+            options |= {"orders-per-minute": 0, "backlog": 0}
             sys.argv = ["emulator", "--on-acknowledge", seen.url]
             sys.argv += [word for name, value in options.items() for word in (f"--{name}", str(value))]
             emulator.__main__.main()
@@ -202,11 +204,15 @@ class World:
     def archive(self):
         return self.folder / "archive"
 
+    @property
+    def keys(self):
+        return self.folder / "keys"
+
     @contextmanager
     def open(self, watch=None):
         """A worker's own view of it, for one process."""
         with capture_logs() as logs:
-            settings = {"lease_seconds": LEASE_SECONDS}
+            settings = {"lease_seconds": LEASE_SECONDS, "keys": self.keys}
             seen = WatchedDrain(self.database_url, self.redis_url, self.folder, self.amazon, logs, settings)
             seen.watch = watch
             try:
@@ -232,7 +238,9 @@ def new_world(servers):
     ):
         with closing(connect(servers.redis)) as redis:
             redis.flushdb()
-        yield World(database_url, servers.redis, Path(folder), amazon)
+        world = World(database_url, servers.redis, Path(folder), amazon)
+        world.keys.write_text(new_key("crash"), "ascii")
+        yield world
 
 
 class WatchedDrain(Drain):
