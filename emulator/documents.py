@@ -62,17 +62,18 @@ class _Stored:
 class Documents:
     """The store. Its calls are recorded as operation `document`; no quota limits them."""
 
-    def __init__(self, world: World, faults: Faults, record: Record, *, seed: int, url: str) -> None:
+    def __init__(self, world: World, faults: Faults, record: Record, *, seed: int, scheme: str) -> None:
         self._world = world
         self._faults = faults
         self._record = record
         self._seed = seed
-        self._url = url
+        self._scheme = scheme
         self._key = hashlib.sha256(f"{seed}/documents".encode()).digest()
         self._stored: dict[str, _Stored] = {}
 
-    def sign(self, account: Account, document: Document, now: datetime, *, compressed: bool) -> str:
-        """A url that is good for five minutes. Twice asked for, it is another url of the same object."""
+    def sign(self, account: Account, document: Document, now: datetime, *, compressed: bool, host: str) -> str:
+        """A url that is good for five minutes, at the `host` that its asker knows (there may be a proxy between). Twice
+        asked for, it is another url of the same object."""
         name = f"{self._seed}/{account.seller.account}/{document.document_id}/{compressed}"
         digest = hashlib.sha256(name.encode()).digest()
         region, owner = account.seller.home.region, document.document_id.split(".")[-2]
@@ -89,7 +90,7 @@ class Documents:
         }
         if region == "NA":  # there urls are longer than 512 characters, which broke columns and log lines of users
             query["X-Amz-Security-Token"] = (digest * 12).hex()
-        return f"{self._url}{STORE_PATH}{key}?{urlencode(query, quote_via=quote, safe='')}"
+        return f"{self._scheme}://{host}{STORE_PATH}{key}?{urlencode(query, quote_via=quote, safe='')}"
 
     def handle(self, request: HttpRequest) -> Reply:
         """Answers one request and records it."""

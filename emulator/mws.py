@@ -183,6 +183,7 @@ class Mws:
             applied=progress.applied,
             next_token=progress.outcome.next_token is not None,
             token_used=progress.token,
+            token_given=progress.outcome.next_token,
         )
         if progress.unanswered:
             call["on_acknowledge"] = "no answer"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from emulator.clock import iso
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
 
@@ -28,8 +29,11 @@ def describe_call(
     applied: bool = False,
     next_token: bool = False,
     token_used: str | None = None,
+    token_given: str | None = None,
+    parameters: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """A call as `/_emulator/calls` shows it. `token_used` is a NextToken, of which only a digest is kept."""
+    """A call as `/_emulator/calls` shows it. Of a NextToken, used or given, only a digest is kept; of the parameters of
+    an SP-API call their names."""
     return {
         "at": iso(at),
         "api": api,
@@ -43,7 +47,9 @@ def describe_call(
         "fault": fault,
         "applied": applied,
         "next_token": next_token,
-        "token_used": token_used and hashlib.sha256(token_used.encode()).hexdigest()[:12],
+        "token_used": _digest(token_used),
+        "token_given": _digest(token_given),
+        "parameters": sorted(parameters),
     }
 
 
@@ -84,3 +90,7 @@ class Record:
                 },
                 "calls": self._calls[max(since, 0) :],
             }
+
+
+def _digest(token: str | None) -> str | None:
+    return token and hashlib.sha256(token.encode()).hexdigest()[:12]

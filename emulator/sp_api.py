@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 from emulator.answers import proxy_page
 from emulator.call import Reply
@@ -133,6 +133,8 @@ class SpApi:
                 applied=progress.applied,
                 next_token="nextToken" in progress.outcome.answer,
                 token_used=progress.next_token,
+                token_given=progress.outcome.answer.get("nextToken"),
+                parameters=parse_qs(request.query),
             )
         )
         return Reply(status, headers, body, progress.fault)
@@ -182,6 +184,7 @@ class SpApi:
             tokens=self._tokens,
             documents=self._documents,
             grant=grant,
+            host=request.host,
             path_id=path_id,
             parameters=parameters,
             body=_json_body(request) if request.verb == "POST" else {},

@@ -42,7 +42,8 @@ class Denied(Refusal):
 
 @dataclass(frozen=True)
 class SpCall:
-    """A call that passed authentication and quota. `path_id` is the id in its path, decoded.
+    """A call that passed authentication and quota. `host` is the name by which the caller reaches this server,
+    `path_id` the id in the call's path, decoded.
 
     What it does not know among parameters and fields is ignored: published clients send more than the model has.
     """
@@ -52,6 +53,7 @@ class SpCall:
     tokens: Tokens
     documents: Documents
     grant: Grant
+    host: str
     path_id: str
     parameters: Parameters
     body: dict[str, Any]

@@ -87,7 +87,7 @@ def get_report_document(call: SpCall) -> SpOutcome:
         "gzip_announced_plain": (False, True),
         "gzip_unannounced": (True, False),
     }.get(call.fault or "", (document.compressed, document.announced))
-    url = call.documents.sign(call.account, document, call.now, compressed=compressed)
+    url = call.documents.sign(call.account, document, call.now, compressed=compressed, host=call.host)
     answer = {"reportDocumentId": document.document_id, "url": url}
     if announced:
         answer["compressionAlgorithm"] = "GZIP"

@@ -126,16 +126,20 @@ def test_a_report_that_makes_no_sense_is_refused(control, world, body):
     assert not world.accounts["acme"].sp.reports
 
 
-@pytest.mark.parametrize("server", ["http://127.0.0.1:8400", "https://[::1]:8400"])
-def test_a_documents_url_has_the_servers_own_scheme_and_host(control, world, server):
-    """Where the port is https, clients fetch documents by https too."""
+@pytest.mark.parametrize(("scheme", "host"), [("http", "127.0.0.1:8400"), ("https", "[::1]:8400")])
+def test_a_documents_url_has_the_servers_scheme_and_the_host_by_which_it_was_reached(control, world, scheme, host):
+    """Where the port is https, clients fetch documents by https too; and through the proxy that they know."""
     report, account = made(control, world), world.accounts["acme"]
-    documents = Documents(world, Faults(1), Record(), seed=1, url=server)
+    documents = Documents(world, Faults(1), Record(), seed=1, scheme=scheme)
     now = world.clock.now()
-    plain, packed = (documents.sign(account, report.document, now, compressed=packed) for packed in (False, True))
-    assert plain.startswith(f"{server}/tortuga/")
+
+    def sign(at=now, *, packed=False):
+        return documents.sign(account, report.document, at, compressed=packed, host=host)
+
+    plain, packed = sign(), sign(packed=True)
+    assert plain.startswith(f"{scheme}://{host}/tortuga/")
     assert plain.partition("?")[0] != packed.partition("?")[0]
-    again = documents.sign(account, report.document, now + timedelta(seconds=1), compressed=False)
+    again = sign(now + timedelta(seconds=1))
     assert again != plain
     assert again.partition("?")[0] == plain.partition("?")[0]
 

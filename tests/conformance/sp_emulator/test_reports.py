@@ -26,6 +26,15 @@ def test_a_listing_gives_full_pages_and_next_token_alone(acme):
     assert acme.reports(nextToken=token).code == "InvalidInput"
 
 
+def test_the_record_shows_which_listing_a_page_belongs_to_and_by_what_it_was_asked_for(emulator, acme):
+    """Two listings of one seller at once must be told from one that has two pages."""
+    acme.reports(nextToken=acme.reports(pageSize=7).json["nextToken"])
+    first, second = emulator.calls("getReports")
+    assert (first["parameters"], second["parameters"]) == (["pageSize", "reportTypes"], ["nextToken"])
+    assert first["token_given"] == second["token_used"] is not None
+    assert second["token_given"] is None
+
+
 def test_each_filter_of_a_listing_filters(emulator, acme):
     """Types, statuses, marketplaces, creation; lists are separated by commas, plain or escaped."""
     many(emulator, "getReports")
