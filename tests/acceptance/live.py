@@ -29,12 +29,17 @@ SPEED = 60
 LEASE = 4
 
 
+#: Who sells there: at MWS, and at SP-API.
+APIS = {"acme": "mws", "bravo": "mws", "cedar": "sp-api"}
+
+
 @contextmanager
 def living(folder, **parts):
     """A stack in `folder` with the emulator's accounts added. It sells nothing, and waits to be driven."""
     with pytest.MonkeyPatch.context() as patch, witness() as seen:
         patch.setenv("ORDERDRAIN_LEASE_SECONDS", str(LEASE))
-        options = EmulatorOptions(speed=SPEED, backlog=0, orders_per_minute=0, faults="none", on_acknowledge=seen.url)
+        quiet = {"backlog": 0, "orders_per_minute": 0, "faults": "none"}
+        options = EmulatorOptions(speed=SPEED, sp_api_sellers="cedar", on_acknowledge=seen.url, **quiet)
         with running_stack(folder, emulator=options, **parts) as stack:
             seen.database_url = stack.database_url
             services = Services.from_settings(load(stack.env))
@@ -63,6 +68,10 @@ class Live:
 
     def amazon(self, path, **body):
         return ask(self.stack.emulator["mws"], f"/_emulator/{path}", body)
+
+    def make_reports(self, account, count=1):
+        """So many reports of the account, at its API; returns their ids."""
+        return self.amazon("reports", account=account, api=APIS[account], count=count)["report_ids"]
 
     def add_worker(self, **options):
         self.workers.append(self.stack.add_worker(**options))
@@ -124,7 +133,7 @@ class Live:
         return rows[0].state if rows else None
 
     def history(self, report_id, account="acme"):
-        return self.s.ledger.history(ReportKey(account, "mws", report_id))
+        return self.s.ledger.history(ReportKey(account, APIS[account], report_id))
 
     def events(self, report_id, account="acme"):
         return [entry.event for entry in self.history(report_id, account)]

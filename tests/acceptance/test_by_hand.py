@@ -27,7 +27,7 @@ def live():
 
 def listed(live, account="acme"):
     """A report that the ledger has as listed, and that nobody was told of."""
-    (report_id,) = live.amazon("reports", account=account)["report_ids"]
+    (report_id,) = live.make_reports(account)
     report = ListedReport(report_id, ORDERS, live.s.clock.now().replace(microsecond=0), acknowledged=False)
     live.s.ledger.enter(account, "mws", [report], listing=0, worker="a test", request_id=None)
     return report_id
@@ -48,7 +48,7 @@ def tasks_in_flower(live):
 
 def test_the_lines_of_the_python_shell_work_as_printed(live):
     """Somebody who debugs at night copies them from the documentation."""
-    (offered,) = live.amazon("reports", account="acme")["report_ids"]
+    (offered,) = live.make_reports("acme")
     report_id = listed(live, "bravo")
 
     (said,) = live.shell(
@@ -66,7 +66,7 @@ def test_the_lines_of_the_python_shell_work_as_printed(live):
 
 def test_flower_shows_readable_names_and_ids_and_never_a_buyer(live):
     """It is open to everybody on call: report ids help them, names and addresses are none of their business."""
-    (report_id,) = live.amazon("reports", account="cedar")["report_ids"]
+    (report_id,) = live.make_reports("cedar")
     live.shell("import tasks", 'tasks.trigger(tasks.list_reports, account="cedar")')
     wait_for(lambda: live.state(report_id, "cedar") == "acknowledged", "the report to be drained")
 
@@ -119,7 +119,7 @@ def test_a_beat_that_was_down_for_hours_catches_up_with_one_listing(live):
     """A deployment that went wrong in the evening: in the morning it is one listing, not one for each missed tick."""
     live.amazon("advance", seconds=3 * 3600)
     live.s.clock.advance(timedelta(hours=3))
-    made = live.amazon("reports", account="acme", count=3)["report_ids"]
+    made = live.make_reports("acme", 3)
     before = len(live.calls("GetReportList", account="acme"))
 
     live.stack.start_beat("late-beat")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import signal
+from datetime import timedelta
 
 import pytest
 from redis import Redis
 
-from tests.acceptance.live import LEASE, living, wait_for
+from tests.acceptance.live import APIS, LEASE, living, wait_for
 from tests.services import scratch_folder
+from workers.demo import DECLARED
 
-ACCOUNTS = ("acme", "bravo", "cedar")
+ACCOUNTS = tuple(APIS)
 
 
 @pytest.fixture(scope="module")
@@ -21,34 +23,45 @@ def live():
 
 
 def make_reports(live, count, *accounts):
-    made = {account: live.amazon("reports", account=account, count=count)["report_ids"] for account in accounts}
+    made = {account: live.make_reports(account, count) for account in accounts}
     return made if len(accounts) > 1 else made[accounts[0]]
 
 
-def stall_a_download(live, *, seconds):
-    """Amazon stops in the middle of acme's next report; returns what tells whether it has."""
+def stall_a_download(live, account="acme", *, seconds):
+    """Amazon stops in the middle of the account's next report; returns what tells whether it has."""
+    operation = {"mws": "GetReport", "sp-api": "document"}[APIS[account]]
     live.amazon("faults", stall_seconds=seconds)
-    live.amazon("faults", operation="GetReport", fault="stalled_body", account="acme")
+    live.amazon("faults", operation=operation, fault="stalled_body", account=account)
 
     def count():
-        return len([call for call in live.calls("GetReport") if call["fault"] == "stalled_body"])
+        return len([call for call in live.calls(operation) if call["fault"] == "stalled_body"])
 
     before = count()
     return lambda: count() > before
+
+
+def assert_parsed_once(live, made):
+    of_each = [live.events(report_id, account) for account, ids in made.items() for report_id in ids]
+    assert {events.count("parsed") for events in of_each} == {1}
 
 
 def test_what_is_sold_and_scheduled_ends_in_postgres_and_acknowledged(live):
     """The main job, with nothing but beat and a worker: nobody types anything."""
     for account in ACCOUNTS:
         live.amazon("orders", account=account, count=6)
-    live.amazon("reports", account="bravo", count=3)
-    live.s.requests.enter("cedar", "mws", "_GET_FLAT_FILE_ORDERS_DATA_", start=None, end=None, options={})
+    live.make_reports("bravo", 3)
 
     def scheduled():
         return {report["account"] for report in live.told_reports() if not report["requested"]}
 
     wait_for(lambda: scheduled() == set(ACCOUNTS), "the scheduled reports")
-    wait_for(lambda: [row.status for row in live.s.requests.table("cedar")] == ["done"], "the requested report")
+
+    for account in ("bravo", "cedar"):
+        (report_type,) = DECLARED[APIS[account]]
+        now = live.s.clock.now().replace(microsecond=0) - timedelta(minutes=1)
+        window = {"start": now - timedelta(hours=1), "end": now}
+        live.s.requests.enter(account, APIS[account], report_type, **window, options={})
+        wait_for(lambda a=account: [row.status for row in live.s.requests.table(a)] == ["done"], "the requested report")
 
     live.wait_judged()
     live.assert_no_buyer_in(live.log(live.workers[0]) + live.log("beat"))
@@ -79,19 +92,20 @@ def test_a_worker_killed_between_commit_and_acknowledgement_loses_and_doubles_no
     live.wait_judged()
 
 
-def test_a_worker_killed_in_mid_download_costs_its_report_one_attempt_and_a_lease(live):
+@pytest.mark.parametrize("account", ["acme", "cedar"], ids=APIS.get)
+def test_a_worker_killed_in_mid_download_costs_its_report_one_attempt_and_a_lease(live, account):
     """Nobody gives its lease back: it runs out, and the sweep sends the report again."""
-    stalled = stall_a_download(live, seconds=20)
+    stalled = stall_a_download(live, account, seconds=20)
     (victim,) = live.workers
-    (report_id,) = make_reports(live, 1, "acme")
+    (report_id,) = make_reports(live, 1, account)
     wait_for(stalled, "the download to stall")
 
     live.kill(victim, signal.SIGKILL)
     live.add_worker()
 
-    wait_for(lambda: live.state(report_id) not in {None, "listed"}, "the download by another", LEASE + 8)
-    assert "lease ran out" in live.events(report_id)
-    (downloaded,) = [entry for entry in live.history(report_id) if entry.event == "downloaded"]
+    wait_for(lambda: live.state(report_id, account) not in {None, "listed"}, "the download by another", LEASE + 8)
+    assert "lease ran out" in live.events(report_id, account)
+    (downloaded,) = [entry for entry in live.history(report_id, account) if entry.event == "downloaded"]
     assert downloaded.attempt == 2
     live.wait_judged()
 
@@ -104,7 +118,7 @@ def test_a_flushed_redis_costs_a_delay_and_nothing_else(live):
     Redis.from_url(live.stack.redis_url).flushall()
 
     live.wait_judged()
-    assert all(live.events(report_id).count("parsed") == 1 for report_id in made["acme"])
+    assert_parsed_once(live, made)
 
 
 def test_a_redis_restarted_under_a_running_task_is_survived(live):
@@ -117,19 +131,19 @@ def test_a_redis_restarted_under_a_running_task_is_survived(live):
 
     live.wait_judged(60)
     assert [process.ended for process in live.stack.processes if process.name == live.workers[0]] == [None]
-    assert all(live.events(report_id).count("parsed") == 1 for report_id in made["acme"])
+    assert_parsed_once(live, made)
 
 
 def test_two_beats_at_once_list_each_account_once_an_interval(live):
     """Each deployment has two for a moment: Amazon's quota must not pay for it."""
     live.stack.start_beat("beat-2")
-    before = len(live.calls("GetReportList"))
+    before = len(live.calls("GetReportList", "getReports"))
     began = live.s.clock.now()
     make_reports(live, 2, *ACCOUNTS)
 
     wait_for(lambda: (live.s.clock.now() - began).total_seconds() > 10 * 60, "two intervals to pass")
 
-    listings = len(live.calls("GetReportList")) - before
+    listings = len(live.calls("GetReportList", "getReports")) - before
     assert 3 <= listings <= 9, "three accounts, each every five minutes"
     live.wait_judged()
     live.kill("beat-2", signal.SIGKILL)
