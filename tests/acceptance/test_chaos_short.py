@@ -28,6 +28,7 @@ TAMPERING = {
     "wrong": "UPDATE order_lines SET quantity = 77 WHERE ctid IN (SELECT ctid FROM order_lines ORDER BY order_id DESC LIMIT 1)",
     "left": "UPDATE reports SET state = 'quarantined', quarantined_from = 'parsed' WHERE ctid IN (SELECT ctid FROM reports LIMIT 1)",
     "buyers_seen": "UPDATE reports SET reason = (SELECT max(buyer_email) FROM buyers)",
+    "secrets_seen": "UPDATE connections SET access_token = 'Atza|IwEBIExample'",
     "bugs": "UPDATE report_history SET detail = 'unexpected KeyError at orders.py:7 (a bug: please report it)'",
 }
 
@@ -60,12 +61,12 @@ def test_the_same_seed_gives_the_same_plan_and_two_minutes_hold_every_kind_of_fa
     for seed in range(1, 6):
         kinds = {fault.kind for fault in make_plan(seed, 120)}
         assert kinds == {*KINDS, "amazon_fault", "report_kills_worker", "postgres_backed_up", "postgres_restored"}
-    ordered = {fault.how for fault in make_plan(1, 900) if fault.kind == "amazon_fault"}
+    ordered = {fault.how for fault in make_plan(1, 1200) if fault.kind == "amazon_fault"}
     assert ordered == {f"{operation} {kind}" for operation, kind in AMAZON}
 
 
-def call(operation, at, *, code=None, fault=None, over_quota=False, next_token=False, report_ids=()):
-    """One entry of Amazon's record, as far as the judges read it."""
+def call(operation, at, *, code=None, fault=None, over_quota=False, report_ids=(), used=None, given=None, by=()):
+    """One entry of Amazon's record, as far as the judges read it: `used` and `given` are the tokens of pages."""
     return {
         "at": f"2026-11-25T{at}Z",
         "account": "acme",
@@ -74,7 +75,9 @@ def call(operation, at, *, code=None, fault=None, over_quota=False, next_token=F
         "fault": fault,
         "applied": code is None,
         "over_quota": over_quota,
-        "next_token": next_token,
+        "token_used": used,
+        "token_given": given,
+        "parameters": list(by),
         "report_ids": list(report_ids),
     }
 
@@ -83,24 +86,29 @@ def nothing_done(**done):
     return SimpleNamespace(done=Counter(done), excuses=[], at_backup=Counter(), at_restore=Counter())
 
 
-def test_a_second_download_in_one_attempt_is_seen_and_one_after_a_bad_body_is_not():
+@pytest.mark.parametrize(("operation", "spoilt"), [("GetReport", "wrong_md5"), ("document", "cut_body")])
+def test_a_second_download_in_one_attempt_is_seen_and_one_after_a_bad_body_is_not(operation, spoilt):
     """A body that came wrong is fetched again within the attempt; anything else is work done twice."""
     once = SimpleNamespace(query=lambda _: [("acme", "1", 1)])
-    bad, good = (call("GetReport", "10:00:00", report_ids="1", fault=fault) for fault in ("wrong_md5", None))
+    bad, good = (call(operation, "10:00:00", report_ids="1", fault=fault) for fault in (spoilt, None))
     assert promises._downloaded_twice(once, [bad, good], nothing_done()) == []
     assert len(promises._downloaded_twice(once, [good, good], nothing_done())) == 1
 
 
-def test_two_listings_of_an_account_at_once_are_seen_and_one_begun_anew_is_not():
-    """A next page that follows the end of another listing was asked for by somebody who still went on with his own."""
-    first, follows = "GetReportList", "GetReportListByNextToken"
+@pytest.mark.parametrize(("first", "follows"), [("GetReportList", "GetReportListByNextToken"), ("getReports",) * 2])
+def test_two_listings_of_an_account_at_once_are_seen_and_one_begun_anew_is_not(first, follows):
+    """Whoever asks for the next page of a listing after another one has begun still went on with his own."""
+    by = ["processingStatuses"]
     anew = [
-        call(first, "10:00:00", next_token=True),
-        call(first, "10:00:01", next_token=True),
-        call(follows, "10:00:02"),
+        call(first, "10:00:00", given="a", by=by),
+        call(first, "10:00:01", given="b", by=by),
+        call(follows, "10:00:02", used="b", given="c", by=["nextToken"]),
+        call("getReports", "10:00:03", given="d"),  # no listing: a requested report is looked for
+        call("getReports", "10:00:04", used="d"),
+        call(follows, "10:00:05", used="c", by=["nextToken"]),
     ]
     assert promises._listed_twice(anew, nothing_done()) == []
-    assert len(promises._listed_twice([*anew, call(follows, "10:00:03")], nothing_done())) == 1
+    assert len(promises._listed_twice([*anew, call(follows, "10:00:06", used="a")], nothing_done())) == 1
 
 
 def test_a_flushed_redis_excuses_one_refusal_a_bucket_and_no_more():

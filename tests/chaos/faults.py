@@ -14,19 +14,22 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from orderdrain.amazon.sp_api import QUOTAS
 from orderdrain.errors import DependencyDown
 from orderdrain.settings import load
 from tests.chaos.promises import Excuse, downloads_begun
 from tests.chaos.proxy import CUT_WITHIN
 from tests.chaos.shims.sitecustomize import POISON
-from tests.chaos.system import SPEED, copy_of
+from tests.chaos.system import SP_API_SELLERS, SPEED, api_of, copy_of
 from workers.config import KEY_PREFIX, STEPS, configuration
-from workers.demo import ORDERS
+from workers.demo import DECLARED
 
 #: Bytes that a file may have while the archive is "full": less than the header line of any report.
 FULL_AT = 200
 #: Real seconds to wait for somebody to be at work, or for a message to be on its way.
 PATIENCE = 2.0
+#: What is called at SP-API only.
+SP_OPERATIONS = {*QUOTAS, "document", "LWA"}
 
 
 class Faults:
@@ -43,8 +46,8 @@ class Faults:
 
     def do(self, fault):
         """Does one fault, with work at hand for it to hit; True if it could be done."""
-        account = self._one(fault, self.system.accounts)
-        self.system.amazon("reports", account=account, count=3)
+        account = self._account(fault)
+        self.system.make_reports(account, count=3)
         began = self.system.amazon_now()
         try:
             self._send("reports.list", account=account)
@@ -159,6 +162,34 @@ class Faults:
     def _amazon_stalled(self, fault):
         self._stalled("amazon", fault)
 
+    def _login_cut(self, fault):
+        self._end_access_tokens()
+        deadline = time.monotonic() + PATIENCE
+        while not (cut := self.system.between["login"].cut()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return cut > 0
+
+    def _login_stalled(self, fault):
+        self._end_access_tokens()
+        self._stalled("login", fault)
+
+    def _login_refused(self, fault):
+        kind = {"the seller": "invalid_grant", "the application": "invalid_client"}[fault.how]
+        refusal = {"operation": "LWA", "fault": kind, "account": self._account(fault)}
+        self._end_access_tokens()
+        self.system.amazon("faults", **refusal, next=1_000_000)
+
+        def mend():
+            self.system.amazon("faults", **refusal, next=0)
+            self.system.resume()
+
+        self.system.later(fault.seconds, mend)
+
+    def _end_access_tokens(self):
+        """The next listing of each seller at SP-API finds that its token has ended, and asks for another."""
+        for account in SP_API_SELLERS:
+            self.system.amazon("faults", operation="getReports", fault="expired_access_token", account=account)
+
     def _stalled(self, name, fault):
         proxy = self.system.between[name]
         proxy.stall()
@@ -219,14 +250,17 @@ class Faults:
 
     def _amazon_fault(self, fault):
         operation, kind = fault.how.split()
-        account = self._one(fault, self.system.accounts)
-        if operation.endswith("ByNextToken"):
+        account = self._account(fault)
+        if kind == "token_corrupted" or operation.endswith("ByNextToken"):
             # A listing of one page has no next one.
-            self.system.amazon("faults", operation="GetReportList", fault="empty_page", account=account)
-        if "Request" in operation:
+            listing = "GetReportList" if api_of(account) == "mws" else "getReports"
+            self.system.amazon("faults", operation=listing, fault="empty_page", account=account)
+        if operation == "LWA":
+            self._end_access_tokens()
+        if "Request" in operation or operation == "createReport":
             if self.system.database_url is None:
                 return False
-            self.system.services().requests.enter(account, "mws", ORDERS, start=None, end=None, options={})
+            self._request(account)
         self.system.amazon("faults", operation=operation, fault=kind, next=1 + fault.pick % 2, account=account)
         return True
 
@@ -238,12 +272,26 @@ class Faults:
         return bool(pids)
 
     def _report_kills_worker(self, fault):
-        account = self._one(fault, self.system.accounts)
+        account = self._account(fault)
         body = base64.b64encode(b"order-id\torder-item-id\n" + POISON + fault.how.encode() + b"\n").decode()
-        made = self.system.amazon("reports", account=account, body_base64=body, content_type="text/plain")
-        self.poisoned |= {(account, report_id) for report_id in made["report_ids"]}
+        made = self.system.make_reports(account, body_base64=body, content_type="text/plain")
+        self.poisoned |= {(account, report_id) for report_id in made}
+
+    def _request(self, account):
+        """A report of the last hours is asked for."""
+        (report_type,) = DECLARED[api_of(account)]
+        now = self.system.amazon_now().replace(microsecond=0)
+        window = {"start": now - timedelta(hours=6), "end": now - timedelta(minutes=1)}
+        self.system.services().requests.enter(account, api_of(account), report_type, **window, options={})
 
     # ----------------------------------------------------------------------------------------------- whom it hits
+
+    def _account(self, fault):
+        """An account of the API whose fault it is; of either, where it is neither's."""
+        operation = fault.how.split()[0] if fault.kind == "amazon_fault" else ""
+        if fault.kind.startswith("login_") or operation in SP_OPERATIONS:
+            return self._one(fault, SP_API_SELLERS)
+        return self._one(fault, [a for a in self.system.accounts if not operation or api_of(a) == "mws"])
 
     def _worker(self, fault):
         return self._one(fault, self.system.workers())

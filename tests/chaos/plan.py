@@ -1,5 +1,7 @@
 """What goes wrong, and when: the same seed gives the same plan.
 
+Every part of the system has its kinds of fault in KINDS; what Amazon does wrong, call by call, is in AMAZON.
+
 A plan is dealt like cards: every kind of fault once before any comes a second time, in an order of the seed's own. Two
 things stand at a place of their own: the reports that kill their worker come first, since eight attempts take a while,
 and a backup of Postgres is made well before it is restored.
@@ -16,6 +18,8 @@ LEASE = 5
 PACE = 2.2
 #: Real seconds of a run from which on reports kill their worker: each needs nine leases until it is quarantined.
 DEADLY_FROM = 60
+#: Of Amazon's own faults so many come between two of each other kind: there are more of them.
+AMAZON_FAULTS = 6
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,10 @@ KINDS: dict[str, tuple[tuple[str, ...], float, float]] = {
     "postgres_stalled": (("then cut", ""), 2, LEASE + 2),
     "amazon_cut": (("",), 0, 0),
     "amazon_stalled": (("then cut", ""), 1, LEASE + 1),
+    # The endpoint that gives access tokens, at the moment at which they have all ended.
+    "login_cut": (("",), 0, 0),
+    "login_stalled": (("then cut", ""), 1, LEASE + 1),
+    "login_refused": (("the seller", "the application"), 2, 6),
     "message_doubled": (("",), 0, 0),
     "message_delayed": (("",), 3, 10),
     "message_dropped": (("",), 0, 0),
@@ -74,6 +82,13 @@ AMAZON = tuple(
         "UpdateReportAcknowledgements": "late_answer no_answer throttle unavailable",
         "RequestReport": "late_answer stuck_request internal_error",
         "GetReportRequestList": "duplicate_listing html",
+        "getReports": "duplicate_listing empty_page token_corrupted expired_access_token late_answer throttle html",
+        "getReport": "expired_access_token internal_error no_answer",
+        "getReportDocument": "gzip_announced_plain gzip_unannounced expired_access_token late_answer throttle html",
+        "document": "cut_body cut_without_length stalled_body gzip_on_gzip expired_url unavailable no_answer",
+        "createRestrictedDataToken": "expired_access_token late_answer throttle",
+        "createReport": "late_answer stuck_request cancelled fatal fatal_with_reason internal_error",
+        "LWA": "no_answer",
     }.items()
     for kind in kinds.split()
 )
@@ -86,13 +101,13 @@ def make_plan(seed: int, seconds: float) -> list[Fault]:
     restored = 0.7 * seconds
     deadly = ("SIGKILL", "SIGSEGV", "MemoryError") if seconds >= DEADLY_FROM else ()
     faults = [
-        *(Fault(1 + n, "report_kills_worker", how, 0, n) for n, how in enumerate(deadly)),
+        *(Fault(1 + n, "report_kills_worker", how, 0, 2 * n) for n, how in enumerate(deadly)),
         Fault(0.35 * seconds, "postgres_backed_up", "", 0, 0),
         Fault(restored, "postgres_restored", f"from {(restored - 0.35 * seconds):.0f} s ago", 0, 0),
     ]
     at, deck, amazon = 5.0, [], []
     while at < seconds - 1:
-        deck = deck or _shuffled(random, [*KINDS, "amazon_fault", "amazon_fault", "amazon_fault"])
+        deck = deck or _shuffled(random, [*KINDS, *["amazon_fault"] * AMAZON_FAULTS])
         kind, pick = deck.pop(), random.randrange(1_000_000)
         if kind == "amazon_fault":
             amazon = amazon or _shuffled(random, AMAZON)

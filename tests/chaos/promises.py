@@ -15,6 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from emulator.documents import STORE_PATH
+from orderdrain.vault import _FILE as _SEALED
 from workers.judge import ask, compare
 
 
@@ -93,35 +95,44 @@ def _downloaded_twice(system, calls, faults):
     asked = Counter(
         (call["account"], report_id)
         for call in calls
-        if call["operation"] == "GetReport" and call["applied"] and call["fault"] not in _BAD_BODY
+        if call["operation"] in {"GetReport", "document"} and call["applied"] and call["fault"] not in _BAD_BODY
         if not _within(call, cuts)
         for report_id in call["report_ids"]
     )
     begun = downloads_begun(system) + faults.at_restore
     begun.subtract(faults.at_backup if faults.at_restore else {})
     return [
-        Broken(f"{n} GetReport calls in {begun[report]} attempts", *report)
+        Broken(f"{n} bodies sent in {begun[report]} attempts", *report)
         for report, n in asked.items()
         if n > begun[report]
     ]
 
 
+_LISTINGS = {"GetReportList", "GetReportListByNextToken", "getReports"}
 #: What takes a turn from a lister that goes on when it wakes up: only this excuses two listings of an account at once.
 _LOSES_LEASE = {"worker_stopped", "pool_process_stopped", "postgres_stalled", "amazon_stalled", "postgres_restored"}
 
 
 def _listed_twice(calls, faults):
-    """A next page that belongs to no listing: another listing of the account began, and ended, between its pages."""
+    """A next page of a listing after another listing of the account has begun. Pages belong together by their tokens."""
     held = [excuse for excuse in faults.excuses if excuse.kind in _LOSES_LEASE]
-    open_listing = defaultdict(bool)
-    broken = []
+    restored = [excuse for excuse in faults.excuses if excuse.kind == "postgres_restored"]
+    first_of, newest, broken = {}, {}, []
     for call in calls:
-        first, follows = call["operation"] == "GetReportList", call["operation"] == "GetReportListByNextToken"
-        if not (first or follows) or not call["applied"]:
+        if call["operation"] not in _LISTINGS or not call["applied"]:
             continue
-        if follows and not open_listing[call["account"]] and not _within(call, held):
+        first = first_of.get(call["token_used"], call)
+        if call["token_given"]:
+            first_of[call["token_given"]] = first
+        if first["operation"] == "getReports" and "processingStatuses" not in first["parameters"]:
+            continue  # a look for a requested report whose answer was lost: in any state
+        if first is call:
+            newest[call["account"]] = call
+            continue
+        # A backup goes on with the listing that was under way when it was made.
+        before = [excuse for excuse in restored if _at(first) < excuse.ended and excuse.began <= _at(call)]
+        if newest[call["account"]] is not first and not _within(call, held) and not before:
             broken.append(Broken(f"two listings of {call['account']} at once, at {call['at']}"))
-        open_listing[call["account"]] = call["next_token"]
     return broken
 
 
@@ -161,6 +172,15 @@ def _left(system, found, faults):
     return broken
 
 
+_TABLES = (
+    "reports",
+    "report_history",
+    "rejected_rows",
+    "report_requests",
+    "connections",
+    "accounts",
+    "applications",
+)
 #: Cells that stand nowhere by chance.
 _PERSONAL = ("buyer-email", "buyer-name", "recipient-name", "ship-address-1")
 
@@ -171,18 +191,38 @@ def _buyers_seen(system):
     cells = {line["cells"][column] for line in lines for column in _PERSONAL if len(line["cells"].get(column, "")) > 6}
     # In JSON an umlaut is written as an escape.
     needles = {form for cell in cells for form in (cell, json.dumps(cell)[1:-1])}
-    places = _logs(system)
-    places["Redis"] = "\n".join(_dump(system.redis()))
-    for table in ("reports", "report_history", "rejected_rows", "report_requests", "connections", "accounts"):
-        places[f"the table {table}"] = "\n".join(text for (text,) in system.query(f"SELECT t::text FROM {table} t"))
-    return [Broken(f"a buyer's data in {place}") for place, text in places.items() if any(n in text for n in needles)]
+    return [
+        Broken(f"a buyer's data in {place}")
+        for place, text in _places(system).items()
+        if any(needle in text for needle in needles)
+    ]
+
+
+#: What every access token of SP-API begins with, every restricted one, and where its documents lie.
+_TOKENS = {"Atza|", "Atz.sprdt|", "X-Amz-Signature", STORE_PATH}
 
 
 def _secrets_seen(system):
-    """Passwords and sellers' keys in logs."""
-    secrets = {told["secret_key"] for told in system.stack.emulator["accounts"]}
+    """Passwords, keys, tokens and urls of documents, outside the memory of who uses them; and what lies on the
+    archive's disk in clear."""
+    kinds = ("secret_key", "client_secret", "refresh_token")
+    secrets = {told[kind] for told in system.stack.emulator["accounts"] for kind in kinds if kind in told} | _TOKENS
     secrets |= {urlsplit(url).password for url in (system.database_url, system.redis_url)}
-    return [Broken(f"a secret in {name}") for name, text in _logs(system).items() if any(s in text for s in secrets)]
+    seen = [f"a secret in {place}" for place, text in _places(system).items() if any(s in text for s in secrets)]
+    files = [path for path in (system.folder / "archive").rglob("*") if path.is_file()]
+    # One whose writer was killed before its first block is empty.
+    clear = [path for path in files if path.stat().st_size and not path.read_bytes().startswith(_SEALED)]
+    return [Broken(each) for each in [*seen, *(f"{path.name} in the archive is not sealed" for path in clear)]]
+
+
+def _places(system):
+    """Everything that is written down and is not sealed, by where it is: logs, Redis, the tables that are not for
+    orders and buyers."""
+    places = _logs(system)
+    places["Redis"] = "\n".join(_dump(system.redis()))
+    for table in _TABLES:
+        places[f"the table {table}"] = "\n".join(text for (text,) in system.query(f"SELECT t::text FROM {table} t"))
+    return places
 
 
 def _logs(system):
@@ -221,9 +261,12 @@ def _bugs(system):
 
 
 def _within(call, excuses):
-    at = datetime.fromisoformat(call["at"])
     # Amazon tells whole seconds.
-    return any(e.began.replace(microsecond=0) <= at <= e.ended for e in excuses)
+    return any(e.began.replace(microsecond=0) <= _at(call) <= e.ended for e in excuses)
+
+
+def _at(call):
+    return datetime.fromisoformat(call["at"])
 
 
 def _key(line):

@@ -25,6 +25,7 @@ from redis import Redis
 from orderdrain.db import migrate
 from orderdrain.services import Services
 from orderdrain.settings import load
+from orderdrain.vault import new_key
 from tests.chaos.plan import LEASE
 from tests.chaos.proxy import proxies
 from workers.demo import add_emulator_accounts
@@ -38,9 +39,11 @@ from workers.servers import elsewhere, remove_data, start_postgres, start_redis
 SPEED = 60
 #: Real seconds that Amazon's answers take: long enough to be caught in the middle of a download or a listing.
 AMAZON_DELAY = 0.15
-SELLERS = 4
-#: More than the 15 calls that GetReport allows at once.
-BACKLOG = 20
+SELLERS = 5
+#: Of these five (acme, bravo, cedar, delta, ember); the others sell at MWS.
+SP_API_SELLERS = ("cedar", "delta")
+#: More than the 15 downloads that both APIs allow at once.
+BACKLOG = 16
 WORKERS = 3
 SHIMS = Path(__file__).parent / "shims"
 
@@ -55,12 +58,19 @@ def shaken_system(folder, seed):
         running.callback(shutil.rmtree, elsewhere(folder), ignore_errors=True)
         janitor = running.enter_context(Janitor(holding=[lock]))
         servers = running.enter_context(Processes(janitor, folder / "log"))
-        between = running.enter_context(proxies("postgres", "redis", "amazon"))
-        between["amazon"].delay = AMAZON_DELAY
+        between = running.enter_context(proxies("postgres", "redis", "amazon", "login"))
+        between["amazon"].delay = between["login"].delay = AMAZON_DELAY
         seen = running.enter_context(witness())
         programs = running.enter_context(Processes(janitor, folder / "log"))
         system = System(folder, servers, between, programs, seen)
-        options = EmulatorOptions(seed=seed, sellers=SELLERS, backlog=BACKLOG, speed=SPEED, on_acknowledge=seen.url)
+        options = EmulatorOptions(
+            seed=seed,
+            sellers=SELLERS,
+            sp_api_sellers=",".join(SP_API_SELLERS),
+            backlog=BACKLOG,
+            speed=SPEED,
+            on_acknowledge=seen.url,
+        )
         system.start(options)
         try:
             yield system
@@ -98,9 +108,11 @@ class System:
         self.start_postgres()
         self.start_redis()
         migrate(self.database_url)
+        (self.folder / "keys").write_text(new_key("chaos"), "ascii")
         env = {name: value for name, value in os.environ.items() if not name.startswith("ORDERDRAIN_")}
         self.stack.env = env | {
             "ORDERDRAIN_ARCHIVE": str(self.folder / "archive"),
+            "ORDERDRAIN_KEYS": str(self.folder / "keys"),
             "ORDERDRAIN_LOG_FORMAT": "text",
             "ORDERDRAIN_BEAT_SPEED": str(SPEED),
             "ORDERDRAIN_LEASE_SECONDS": str(LEASE),
@@ -109,8 +121,9 @@ class System:
         }
         self.stack.start_emulator(emulator)
         self.amazon_url = self.stack.emulator["mws"]
-        through = self.stack.emulator | {"mws": self._by_proxy("amazon", self.amazon_url)}
-        self.accounts = add_emulator_accounts(self.services(), through, speed=SPEED)
+        by = {"mws": "amazon", "sp_api": "amazon", "lwa": "login"}
+        through = {name: self._by_proxy(proxy, self.stack.emulator[name]) for name, proxy in by.items()}
+        self.accounts = add_emulator_accounts(self.services(), self.stack.emulator | through, speed=SPEED)
         self.stack.start_beat()
         for _ in range(WORKERS):
             self.add_worker(wait=True)
@@ -206,6 +219,7 @@ class System:
         self.start_redis()
         self.amazon("faults", clear=True)
         self.amazon("stop-selling")
+        self.resume()
 
     def wake_all(self):
         """Whatever sleeps by SIGSTOP goes on."""
@@ -310,6 +324,18 @@ class System:
         """Drives the emulated Amazon."""
         return ask(self.amazon_url, f"/_emulator/{path}", body)
 
+    def make_reports(self, account, **told):
+        """Reports of the account, at the API that it sells on; returns their ids."""
+        return self.amazon("reports", account=account, api=api_of(account), **told)["report_ids"]
+
+    def resume(self):
+        """What a person does once Amazon takes the keys of all sellers again: what was paused goes on."""
+        for (account,) in self.query(
+            "SELECT account FROM connections c JOIN applications p USING (application)"
+            " WHERE c.paused_at IS NOT NULL OR p.paused_at IS NOT NULL"
+        ):
+            self.services().accounts.resume(account)
+
     def amazon_now(self):
         return datetime.fromisoformat(ask(self.amazon_url, "/_emulator/clock")["now"])
 
@@ -324,6 +350,11 @@ class System:
             except psycopg2.Error:
                 time.sleep(0.05)
         self.unseen += len(report_ids)
+
+
+def api_of(account):
+    """Where an account sells."""
+    return "sp-api" if account in SP_API_SELLERS else "mws"
 
 
 def copy_of(source, target):
