@@ -16,10 +16,12 @@ from emulator.documents import Documents
 from emulator.faults import DEFAULT, Faults
 from emulator.lwa import LWA_PATH, Lwa, Tokens
 from emulator.mws import Mws
+from emulator.notifications import Notifications
 from emulator.quota import Quotas
 from emulator.record import Record
 from emulator.server import Server
 from emulator.sp_api import SpApi
+from emulator.sqs import Sqs
 from emulator.world import World
 
 
@@ -56,10 +58,14 @@ def _put_together(server: Server, faults: Faults, options: argparse.Namespace) -
         sp_api_sellers=options.sp_api_sellers,
     )
     quotas, record, tokens = Quotas(), Record(), Tokens(options.seed)
+    sqs = Sqs(world.clock, faults, seed=options.seed, url=server.url)
+    notifications = Notifications(world, faults, sqs.notifications, seed=options.seed)
+    sqs.publish = notifications.catch_up
     first_line = {
         "mws": server.url,
         "sp_api": server.url,
         "lwa": server.url + LWA_PATH,
+        "sqs": sqs.url_of(sqs.notifications),
         "accounts": [account.as_json() for account in world.accounts.values()],
     }
     server.faults = faults
@@ -67,7 +73,8 @@ def _put_together(server: Server, faults: Faults, options: argparse.Namespace) -
     server.documents = Documents(world, faults, record, seed=options.seed, scheme=server.scheme)
     server.sp_api = SpApi(world, quotas, faults, record, tokens, server.documents, seed=options.seed)
     server.mws = Mws(world, quotas, faults, record, seed=options.seed, on_acknowledge=options.on_acknowledge)
-    server.control = Control(world, quotas, faults, record, server.mws, first_line)
+    server.sqs = sqs
+    server.control = Control(world, quotas, faults, record, server.mws, notifications, first_line)
     return first_line
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from emulator.account import Account
     from emulator.faults import Faults
     from emulator.mws import Mws
+    from emulator.notifications import Notifications
     from emulator.orders import Line, Order
     from emulator.quota import Quotas
     from emulator.record import Record
@@ -32,13 +33,21 @@ class Control:
     """One method a path. ValueError and KeyError become 400, with their text."""
 
     def __init__(
-        self, world: World, quotas: Quotas, faults: Faults, record: Record, mws: Mws, first_line: dict[str, Any]
+        self,
+        world: World,
+        quotas: Quotas,
+        faults: Faults,
+        record: Record,
+        mws: Mws,
+        notifications: Notifications,
+        first_line: dict[str, Any],
     ) -> None:
         self._world = world
         self._quotas = quotas
         self._faults = faults
         self._record = record
         self._mws = mws
+        self._notifications = notifications
         self._first_line = first_line
         self._reads = {
             "": self.index,
@@ -46,11 +55,13 @@ class Control:
             "accounts": self.accounts,
             "truth": self.truth,
             "calls": self.calls,
+            "notifications": lambda _query: self._notifications.as_json(),
         }
         self._writes = {
             "advance": self.advance,
             "orders": self.orders,
             "reports": self.reports,
+            "notifications": self.notify,
             "acknowledge": self.acknowledge,
             "stop-selling": self.stop_selling,
             "resume-selling": self.resume_selling,
@@ -80,6 +91,7 @@ class Control:
             "mws": self._first_line["mws"],
             "sp_api": self._first_line["sp_api"],
             "lwa": self._first_line["lwa"],
+            "sqs": self._first_line["sqs"],
             "get": [f"/_emulator/{path}" for path in self._reads],
             "post": [f"/_emulator/{path}" for path in self._writes],
         }
@@ -124,6 +136,10 @@ class Control:
             made = [_add_report(account, report_type, body, now) for _ in range(int(body.get("count", 1)))]
             return {"report_ids": made}
         raise ValueError(f"nothing is sold through {report_type}: give its bytes as body_base64")
+
+    def notify(self, body: dict[str, Any]) -> dict[str, Any]:
+        account, _ = self._account(body) if "account" in body else (None, None)
+        return {"messages": self._notifications.send(account, body)}
 
     def acknowledge(self, body: dict[str, Any]) -> dict[str, Any]:
         account, now = self._account(body)

@@ -24,15 +24,18 @@ _SP_ALL = frozenset(SP_LIMITS)
 #: The token endpoint and the document store: calls that are no operations of an API.
 _LWA = frozenset(("LWA",))
 _STORE = frozenset(("document",))
+#: A call to the queue service, and a report that is announced: no call at all.
+_QUEUE = frozenset(("SQS",))
+_NOTICE = frozenset(("notification",))
 
-_OPERATIONS = _ALL | _SP_ALL | _LWA | _STORE
+_OPERATIONS = _ALL | _SP_ALL | _LWA | _STORE | _QUEUE
 
 #: Every kind, with the operations that it can befall.
 KINDS: dict[str, frozenset[str]] = {
     "throttle": _ALL | _SP_ALL,  # 503 RequestThrottled or 429 although the quota was kept
     "quota_exceeded": _ALL,  # 503 QuotaExceeded likewise
     "internal_error": _ALL | _SP_ALL | _STORE,  # 500 InternalError
-    "unavailable": _ALL | _SP_ALL | _STORE,  # 503 ServiceUnavailable
+    "unavailable": _ALL | _SP_ALL | _STORE | _QUEUE,  # 503 ServiceUnavailable
     "html": _ALL | _SP_ALL,  # 502, the page of a proxy
     "no_answer": _OPERATIONS,  # the connection is closed without a byte, nothing was done
     "late_answer": _ALL | _SP_ALL,  # the same, but the call had its effect
@@ -56,6 +59,13 @@ KINDS: dict[str, frozenset[str]] = {
     "missing_role": _SP_ALL,  # 403 for a good token; once ordered it lasts until it is ended
     "invalid_grant": _LWA,  # 400 for a good refresh token
     "invalid_client": _LWA,  # 401 for a good client secret
+    "lost_notice": _NOTICE,  # it is announced to nobody
+    "doubled_notice": _NOTICE,  # the same notice twice
+    "early_notice": _NOTICE,  # before the report is made, where it has an id by then
+    "forged_notice": _NOTICE,  # and another of the same seller, about a report that does not exist
+    "malformed_notice": _NOTICE,  # and half of it once more
+    "foreign_type_notice": _NOTICE,  # and a notification of another type
+    "foreign_seller_notice": _NOTICE,  # and the same of a seller whom nobody knows
 }
 #: What a person has to put right: it does not pass by itself after so many calls.
 _LASTING = {"missing_role"}
@@ -91,6 +101,13 @@ DEFAULT: dict[str, Any] = {
             "fatal_with_reason": 0.01,
         },
         "createReportSchedule": {"late_answer": 0.05},
+        "lost_notice": 0.05,
+        "doubled_notice": 0.05,
+        "early_notice": 0.05,
+        "forged_notice": 0.02,
+        "malformed_notice": 0.02,
+        "foreign_type_notice": 0.02,
+        "foreign_seller_notice": 0.02,
     },
 }
 
@@ -178,11 +195,11 @@ class Faults:
 
 
 def _by_operation(rates: dict[str, Any]) -> dict[str, dict[str, float]]:
-    sorted_out: dict[str, dict[str, float]] = {operation: {} for operation in _OPERATIONS}
+    sorted_out: dict[str, dict[str, float]] = {operation: {} for operation in _OPERATIONS | _NOTICE}
     for name, value in rates.items():
         kinds = {name: value} if name in KINDS else value
         operations = KINDS.get(name, frozenset((name,)))
-        if not isinstance(kinds, dict) or not operations <= _OPERATIONS:
+        if not isinstance(kinds, dict) or not operations <= sorted_out.keys():
             raise ValueError(f"{name!r} is neither a kind of fault nor an operation")
         for kind, rate in kinds.items():
             if kind not in KINDS or not 0 <= float(rate) <= 1:

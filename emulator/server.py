@@ -16,6 +16,7 @@ from emulator.documents import STORE_PATH
 from emulator.lwa import LWA_PATH
 from emulator.signature import HttpRequest
 from emulator.sp_api import SP_PATHS
+from emulator.sqs import SQS_TARGET
 
 if TYPE_CHECKING:
     from email.message import Message
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from emulator.lwa import Lwa
     from emulator.mws import Mws
     from emulator.sp_api import SpApi
+    from emulator.sqs import Sqs
 
 _CONTROL = "/_emulator/"
 _LARGEST_BODY = 64 * 1024 * 1024
@@ -41,6 +43,7 @@ class Server(ThreadingHTTPServer):
     sp_api: SpApi
     lwa: Lwa
     documents: Documents
+    sqs: Sqs
     control: Control
     faults: Faults
 
@@ -130,7 +133,9 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(reply.status, reply.headers, reply.body)
 
-    def _amazon_behind(self, path: str) -> Mws | SpApi | Lwa | Documents:
+    def _amazon_behind(self, path: str) -> Mws | SpApi | Lwa | Documents | Sqs:
+        if self.headers.get("X-Amz-Target", "").startswith(SQS_TARGET):
+            return self.server.sqs
         if path.startswith(SP_PATHS):
             return self.server.sp_api
         if path == LWA_PATH:

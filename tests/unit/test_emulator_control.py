@@ -13,8 +13,10 @@ from emulator.clock import Clock
 from emulator.control import Control, NoSuchPath
 from emulator.faults import Faults
 from emulator.mws import Mws
+from emulator.notifications import Notifications
 from emulator.quota import Quotas
 from emulator.record import Record
+from emulator.sqs import Sqs
 from emulator.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +27,9 @@ def control():
     world = World(Clock(), seed=1, sellers=2, orders_per_minute=0, backlog=0)
     quotas, faults, record = Quotas(), Faults(1), Record()
     mws = Mws(world, quotas, faults, record, seed=1, on_acknowledge=None)
-    return Control(world, quotas, faults, record, mws, {"mws": "http://127.0.0.1:0", "accounts": []})
+    sqs = Sqs(world.clock, faults, seed=1, url="http://127.0.0.1:0")
+    notifications = Notifications(world, faults, sqs.notifications, seed=1)
+    return Control(world, quotas, faults, record, mws, notifications, {"mws": "http://127.0.0.1:0", "accounts": []})
 
 
 def truth(control):
@@ -126,7 +130,7 @@ def test_what_makes_no_sense_is_refused(control, path, body):
 def test_unknown_paths_are_named():
     """GET /_emulator/ lists those that exist."""
     with pytest.raises(NoSuchPath):
-        Control(None, None, None, None, None, {}).get("nothing", "")
+        Control(None, None, None, None, None, None, {}).get("nothing", "")
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,10 @@ from emulator.control import Control
 from emulator.documents import Documents
 from emulator.faults import DEFAULT, Faults
 from emulator.mws import Mws
+from emulator.notifications import Notifications
 from emulator.quota import Quotas
 from emulator.record import Record
+from emulator.sqs import Sqs
 from emulator.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +34,9 @@ def world():
 def control(world):
     quotas, faults, record = Quotas(), Faults(1), Record()
     mws = Mws(world, quotas, faults, record, seed=1, on_acknowledge=None)
-    return Control(world, quotas, faults, record, mws, {"accounts": []})
+    sqs = Sqs(world.clock, faults, seed=1, url="http://127.0.0.1:0")
+    notifications = Notifications(world, faults, sqs.notifications, seed=1)
+    return Control(world, quotas, faults, record, mws, notifications, {"accounts": []})
 
 
 def make(control, **body):
