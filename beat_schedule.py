@@ -18,6 +18,9 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep": {"task": "reports.sweep", "schedule": 10.0, "options": {"expires": EXPIRES}},
     # Accounts are due at times of their own (spread by name, not on the hour); a minute is how late one may be.
     "list": {"task": "reports.list", "schedule": 60.0, "options": {"expires": EXPIRES}},
+    # What Amazon announces waits for the next look into the queue: with a long poll of 2 s, 8 s at most. With no queue
+    # this tick is left out (workers/config.py).
+    "listen": {"task": "reports.listen", "schedule": 10.0, "options": {"expires": EXPIRES}},
     # Schedules are compared once a day an account; ten minutes is how late that may be.
     "schedule": {"task": "reports.schedule", "schedule": 600.0, "options": {"expires": EXPIRES}},
 }

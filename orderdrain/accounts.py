@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 import psycopg2.errors
 
 from orderdrain.errors import LeaseLost, NotFound, UsageError
-from orderdrain.policy import DAILY, LAST_BACKOFF, OVERLAP
+from orderdrain.policy import (
+    DAILY,
+    LAST_BACKOFF,
+    LISTINGS_APART,
+    OVERLAP,
+    PUSH_LISTINGS,
+    PUSHED_LIST_EVERY,
+    PUSHED_LISTINGS_RARER,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +34,12 @@ if TYPE_CHECKING:
 _NOT_PAUSED = (
     "EXISTS (SELECT FROM connections c JOIN applications p USING (application)"
     " WHERE c.account = a.account AND c.paused_at IS NULL AND p.paused_at IS NULL)"
+)
+#: Of an account `a`: how often it is listed now. Where push works for all of it, more rarely.
+_LIST_EVERY = (
+    "CASE WHEN (SELECT bool_and(c.push_streak >= %(push)s) FROM connections c JOIN applications p USING (application)"
+    "  WHERE c.account = a.account AND c.paused_at IS NULL AND p.paused_at IS NULL)"
+    " THEN greatest(a.list_every, least(a.list_every * %(rarer)s, %(most)s)) ELSE a.list_every END"
 )
 
 
@@ -258,11 +272,13 @@ class Accounts:
         return [
             row.account
             for row in self._database.query(
-                "UPDATE accounts SET next_list_at = list_every + date_bin(list_every, app_now() + list_every / 2,"
-                " timestamptz 'epoch' + list_every * mod(abs(hashtext(account)::bigint), 997) / 997.0)"
-                " WHERE account IN ("
-                f"  SELECT account FROM accounts a WHERE next_list_at <= app_now() AND {_NOT_PAUSED}"
-                "  FOR UPDATE SKIP LOCKED) RETURNING account"
+                "UPDATE accounts SET list_sent_at = app_now(),"
+                " next_list_at = every + date_bin(every, app_now() + every / 2,"
+                "  timestamptz 'epoch' + every * mod(abs(hashtext(account)::bigint), 997) / 997.0)"
+                f" FROM (SELECT account AS name, {_LIST_EVERY} AS every FROM accounts a"
+                f"  WHERE next_list_at <= app_now() AND {_NOT_PAUSED} FOR UPDATE SKIP LOCKED) due"
+                " WHERE account = due.name RETURNING account",
+                {"push": PUSH_LISTINGS, "rarer": PUSHED_LISTINGS_RARER, "most": PUSHED_LIST_EVERY},
             )
         ]
 
@@ -362,7 +378,8 @@ class Accounts:
             check_turn(cursor, turn)
             cursor.execute(
                 "UPDATE connections SET turn = NULL, turn_owner = NULL, turn_until = NULL, listing_token = NULL,"
-                " listing_attempts = 0, listed = greatest(listed, %s) WHERE account = %s AND api = %s"
+                " listing_attempts = 0, listed = greatest(listed, %s), listed_at = listing_started_at"
+                " WHERE account = %s AND api = %s"
                 " RETURNING listing_started_at",
                 (turn.listing, turn.account, turn.api),
             )
@@ -416,6 +433,15 @@ def check_turn(cursor: Cursor, turn: Turn) -> None:
     )
     if cursor.rowcount != 1:
         raise LeaseLost(f"account {turn.account}: another worker has its turn now; nothing was changed")
+
+
+def list_soon(cursor: Cursor, account: str) -> None:
+    """Makes an account's listing due: at once, or a minute after its last one was sent."""
+    cursor.execute(
+        "UPDATE accounts SET next_list_at = least(next_list_at, greatest(app_now(), list_sent_at + %s))"
+        " WHERE account = %s",
+        (LISTINGS_APART, account),
+    )
 
 
 def _place(account: str, api: str) -> str:

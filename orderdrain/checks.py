@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from orderdrain.archive import key_for, open_archive
 from orderdrain.db import Database, pending_migrations, where
 from orderdrain.errors import OrderdrainError, UsageError
+from orderdrain.notifications import open_queues
 from orderdrain.redis_client import connect, reaching_redis
 
 if TYPE_CHECKING:
@@ -21,7 +22,10 @@ OLDEST_POSTGRES = 150_000
 
 def checks(settings: Settings) -> Iterator[tuple[str, OrderdrainError | None]]:
     """Each need with None when it is met, or the error that says what to do."""
-    for name, ask in (("postgres", _postgres), ("migrations", _migrations), ("redis", _redis), ("archive", _archive)):
+    needs = {"postgres": _postgres, "migrations": _migrations, "redis": _redis, "archive": _archive}
+    if settings.notifications:
+        needs["notifications"] = _notifications
+    for name, ask in needs.items():
         yield name, _error_of(ask, settings)
 
 
@@ -46,6 +50,11 @@ def _archive(settings: Settings) -> None:
     # Begun and never committed: it shows that bytes may be written, and leaves none.
     with open_archive(settings.archive).writer(key_for("check", "mws", "0", 0, datetime.now(UTC))) as writer:
         writer.write(b"orderdrain check")
+
+
+def _notifications(settings: Settings) -> None:
+    for queue in open_queues(settings.notifications):
+        queue.ask()
 
 
 def _error_of(ask: Callable[[Settings], None], settings: Settings) -> OrderdrainError | None:

@@ -1,4 +1,5 @@
-"""Redis locks: one holder per report and step, one lister per account, one refresher per access token.
+"""Redis locks: one holder per report and step, one lister per account, one reader per queue of notifications, one
+refresher per access token.
 
 They keep two workers from doing the same work at once, and that is all: what may be committed is decided by the lease
 and its fence in the ledger. So Redis may be flushed while locks are held: work is then done twice and written once.
@@ -37,6 +38,10 @@ class Locks:
     def listing(self, account: str) -> Lock:
         """For listing an account, and for acknowledging, which must not happen while a listing is under way."""
         return self._lock(account, "listing")
+
+    def listening(self, queue_url: str) -> Lock:
+        """For reading a queue of notifications."""
+        return self._lock(queue_url, "listening")
 
     def login(self, account: str, api: str) -> Lock:
         """For refreshing the access token of a connection."""

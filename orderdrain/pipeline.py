@@ -6,8 +6,9 @@
     acknowledge     Amazon is told, up to 100 at once                 -> acknowledged
 
 Beside it: `schedule` and `request` make Amazon produce reports, `sweep` sends what is due and takes back what died,
-and `drain_report` runs what is left of one report in this process. How a step begins and ends is in steps.py; each
-returns one sentence about what became of it, and raises what errors.py says. No message is trusted: the row decides.
+and `drain_report` runs what is left of one report in this process; what Amazon announces is heard in listening.py. How
+a step begins and ends is in steps.py; each returns one sentence about what became of it, and raises what errors.py
+says. No message is trusted: the row decides.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from orderdrain.amazon import ListingPage, ReportsApi, RequestInfo
     from orderdrain.archive import Stored
     from orderdrain.ledger import Lease
+    from orderdrain.notices import Push
     from orderdrain.requests import Request
     from orderdrain.services import Services
 
@@ -91,9 +93,21 @@ def _list(s: Services, connection: Connection, full: bool, since: datetime | Non
                 account, api.api, page.reports, listing=turn.listing, worker=s.worker, request_id=page.request_id
             )
             send_due(s, account)
+        push = s.notices.judge(turn)
         s.accounts.end_listing(turn)
+    if push.works != push.worked:
+        _tell_push(connection, push)
     send_acknowledge(s, account)
     return f"listed {seen:,} reports of {account}{' (all)' if turn.full else ''}: {entered:,} new"
+
+
+def _tell_push(connection: Connection, push: Push) -> None:
+    """Push is a hint, and the listing the net: how often the net is cast depends on whether the hints are whole."""
+    names = {"account": connection.account.account, "api": connection.api}
+    if push.works:
+        log.info("push announces all reports, listing more rarely", **names)
+    else:
+        log.warning("push did not announce all reports, listing at its own interval again", missed=push.missed, **names)
 
 
 def _pages(api: ReportsApi, connection: Connection, turn: Turn) -> Iterator[ListingPage]:

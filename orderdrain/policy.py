@@ -36,6 +36,29 @@ LAST_LOOK = timedelta(minutes=15)
 #: One that is still being made after this is shown as stuck, and asked for once more.
 STUCK_AFTER = timedelta(hours=24)
 
+#: A notice makes its account's listing due, but not sooner than this after the last one was sent: a flood of them, true
+#: or forged, then costs no more calls than GetReportList and getReports restore (one in 60 s, one in 45 s).
+LISTINGS_APART = timedelta(minutes=1)
+#: What a notice announces cannot be had at once at times: its message comes again after this, so often in all. After
+#: ten minutes it is forged, or the listing finds it.
+NOTICE_AGAIN = timedelta(minutes=1)
+NOTICE_RECEIVES = 10
+#: Real seconds that one task reads what never gets empty, and that it waits at an empty queue: long polling, which asks
+#: all of SQS's servers (its documentation). At a tick every 10 s that takes a fifth of one process.
+LISTEN_SECONDS = 30
+LISTEN_WAIT_SECONDS = 2
+#: SQS keeps a message for 14 days at most: a copy of what was announced before cannot come any more.
+NOTICES_KEPT = timedelta(days=15)
+
+#: Push works where so many listings in a row found new reports, and each of those had been announced. One that was not,
+#: this long after it was there, and push does not work: notices come within seconds, or some minutes late.
+PUSH_LISTINGS = 3
+PUSH_GRACE = timedelta(minutes=5)
+#: Where push works an account is listed so much more rarely, but once an hour at least: that is how late the one report
+#: may be whose notice is lost, since Amazon promises none for scheduled reports (documentation of both APIs).
+PUSHED_LISTINGS_RARER = 4
+PUSHED_LIST_EVERY = timedelta(hours=1)
+
 #: A part of ours (the archive, Redis) is away: the report waits this long, no attempt spent.
 DEPENDENCY_WAIT = timedelta(seconds=30)
 

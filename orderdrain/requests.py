@@ -196,6 +196,18 @@ class Requests:
             )
 
 
+def look_soon(cursor: Cursor, account: str, api: str, amazon_request_id: str) -> bool | None:
+    """Makes the look at a request due at once. False: it has ended; None: it is no request of ours."""
+    cursor.execute(
+        "UPDATE report_requests SET next_attempt_at = least(next_attempt_at, app_now())"
+        " WHERE account = %s AND api = %s AND amazon_request_id = %s"
+        " RETURNING status IN ('submitted', 'in_progress') AS still_made",
+        (account, api, amazon_request_id),
+    )
+    row = cursor.fetchone()
+    return None if row is None else row.still_made
+
+
 def _moved(cursor: Cursor, account: str, api: str, info: RequestInfo, due_at: datetime, *, key: str | None) -> None:
     status = info.status.lower()
     cursor.execute(

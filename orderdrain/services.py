@@ -18,6 +18,8 @@ from orderdrain.clock import Clock
 from orderdrain.db import Database
 from orderdrain.ledger import Ledger
 from orderdrain.locks import Locks
+from orderdrain.notices import Notices
+from orderdrain.notifications import open_queues
 from orderdrain.orders import Orders
 from orderdrain.quota import Quota
 from orderdrain.redis_client import connect
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from orderdrain.accounts import Connection
     from orderdrain.amazon import ReportsApi
     from orderdrain.archive import Archive
+    from orderdrain.notifications import Queue
     from orderdrain.settings import Settings
 
 #: Sends the message of a step: `send("download", account=..., api=..., report_id=...)`. False when the broker does not
@@ -54,8 +57,10 @@ class Services:
     ledger: Ledger
     acknowledgements: Acknowledgements
     requests: Requests
+    notices: Notices
     orders: Orders
     archive: Archive
+    queues: tuple[Queue, ...]
     locks: Locks
     quota: Quota
     amazon: Callable[[Connection], ReportsApi]
@@ -116,8 +121,10 @@ class Services:
             ledger=Ledger(database, lease_seconds=lease_seconds, account_slots=settings.account_slots),
             acknowledgements=Acknowledgements(database, lease_seconds=lease_seconds),
             requests=Requests(database, lease_seconds=lease_seconds),
+            notices=Notices(database),
             orders=Orders(),
             archive=SealedArchive(archive, vault) if vault.seals else archive,
+            queues=open_queues(settings.notifications),
             locks=locks,
             quota=quota,
             amazon=amazon,

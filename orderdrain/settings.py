@@ -115,6 +115,11 @@ class Settings:
         "/run/secrets/orderdrain-keys",
         default="",
     )
+    notifications: str = _setting(
+        "The SQS queue, or queues, by commas, to which Amazon announces finished reports; without one it only lists",
+        "https://sqs.us-east-1.amazonaws.com/123456789012/orderdrain",
+        default="",
+    )
     account_slots: int = _setting(
         "How many reports of one account may be under way at once, so that a big one cannot starve the small",
         "8",

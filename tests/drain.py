@@ -17,7 +17,7 @@ from datetime import timedelta
 
 from structlog.testing import capture_logs
 
-from orderdrain import pipeline
+from orderdrain import listening, pipeline
 from orderdrain.errors import OrderdrainError
 from orderdrain.reports import ReportKey
 from tests.building import open_services
@@ -75,12 +75,19 @@ class Drain:
             self.advance(minutes=every_minutes)
 
     def tick(self):
-        """What beat does: everything that is due is sent."""
+        """What beat does: everything that is due is sent, and what was announced is heard."""
+        if self.s.queues and self.emulator.get("/_emulator/notifications")["visible"]:
+            self.listen()
         for account in self.s.accounts.due_to_schedule():
             self._send("schedule", account=account)
         for account in self.s.accounts.due_to_list():
             self._send("list", account=account)
         self.said.append(("sweep", {}, pipeline.sweep(self.s)))
+
+    def listen(self):
+        """Reads the queue to its end, as `reports.listen` does; at an empty one that takes two seconds."""
+        self.said.append(("listen", {}, listening.listen(self.s)))
+        return self.said[-1][-1]
 
     def run_messages(self, *, until=None):
         """Runs the messages that wait, and those that they send."""

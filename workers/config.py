@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from orderdrain.settings import Settings
 
 #: A queue a step, so that heavy steps can have workers of their own: `celery -A workers worker -Q reports.parse`.
-STEPS = ("schedule", "list", "download", "parse", "acknowledge", "request", "sweep")
+STEPS = ("schedule", "list", "download", "parse", "acknowledge", "request", "listen", "sweep")
 
 #: A message whose routing key names no queue goes to the default queue without a word: this one, which no worker
 #: reads and which should always be empty.
@@ -112,7 +112,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         # ---------------------------------------------------------------------------------------------------- beat
-        "beat_schedule": _ticks(settings.beat_speed),
+        "beat_schedule": _ticks(settings),
         # How long beat sleeps at most: a new schedule is seen within it.
         "beat_max_loop_interval": 30,
         "timezone": "UTC",
@@ -120,11 +120,13 @@ def configuration(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _ticks(speed: float) -> dict[str, dict[str, Any]]:
+def _ticks(settings: Settings) -> dict[str, dict[str, Any]]:
     """beat_schedule.py's ticks; faster, but a second apart at least, where the application's clock runs faster."""
     ticks = {}
     for name, entry in beat_schedule.SCHEDULE.items():
-        every = max(entry["schedule"] / speed, min(1.0, entry["schedule"]))
+        if entry["task"] == "reports.listen" and not settings.notifications:
+            continue
+        every = max(entry["schedule"] / settings.beat_speed, min(1.0, entry["schedule"]))
         expires = entry["options"]["expires"] * every / entry["schedule"]
         ticks[name] = {**entry, "schedule": every, "options": {"expires": expires}}
     return ticks

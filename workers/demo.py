@@ -74,7 +74,7 @@ def main() -> int:
         options = EmulatorOptions(
             sellers=4, sp_api_sellers="delta", speed=SPEED, backlog=BACKLOG, on_acknowledge=seen.url
         )
-        with running_stack(HOME / "demo", emulator=options) as stack:
+        with running_stack(HOME / "demo", emulator=options, push=True) as stack:
             seen.database_url = stack.database_url
             services = Services.from_settings(load(stack.env))
             accounts = add_emulator_accounts(services, stack.emulator, speed=SPEED)

@@ -88,13 +88,18 @@ class RunningStack:
         """The emulator, workers, beat and Flower, as far as they run."""
         return list(self._programs)
 
-    def start_emulator(self, options: EmulatorOptions) -> None:
-        """Starts the emulated Amazon; `emulator` is then what it tells: its addresses, its sellers with their keys."""
+    def start_emulator(self, options: EmulatorOptions, *, push: bool = False) -> None:
+        """Starts the emulated Amazon; `emulator` is then what it tells: its addresses, its sellers with their keys.
+
+        `push`: what is started after it listens to what Amazon announces.
+        """
         argv = [sys.executable, "-m", "emulator", "--port", "0", *options.argv()]
         child = self._programs.spawn(
             "emulator", argv, env=self.env, cwd=CHECKOUT, ready=lambda child: bool(_told(child))
         )
         self.emulator = _told(child)
+        if push:
+            self.env["ORDERDRAIN_NOTIFICATIONS"] = self.emulator["sqs"]
 
     def start_beat(self, name: str = "beat", *, wait: bool = True) -> None:
         """Starts a beat; a second one needs another name. Without `wait` it may not be ready yet."""
@@ -147,8 +152,10 @@ def running_stack(
     beat: bool = True,
     flower: bool = True,
     keep: bool = False,
+    push: bool = False,
 ) -> Iterator[RunningStack]:
-    """Runs a stack whose data and logs lie in `folder`; with `keep` it goes on with the data of the last time.
+    """Runs a stack whose data and logs lie in `folder`; with `keep` it goes on with the data of the last time. `push`:
+    the emulated Amazon's notifications are listened to.
 
     ORDERDRAIN_DATABASE_URL and ORDERDRAIN_REDIS_URL, where set, are used instead of starting that server. A stack in
     `.orderdrain/NAME` is told of in `.orderdrain/env`, where our commands look. Raises StackError when a part does not
@@ -176,7 +183,7 @@ def running_stack(
         programs = running.enter_context(Processes(janitor, folder / "log"))
         stack = RunningStack(folder, env, programs)
         if emulator:
-            stack.start_emulator(emulator)
+            stack.start_emulator(emulator, push=push)
         if beat:
             stack.start_beat()
         for _ in range(workers):
@@ -203,7 +210,7 @@ def up() -> None:
     print("starting Postgres, Redis, the emulated Amazon, a worker, beat and Flower ...", flush=True)
     # The emulator forgets, the ledger does not: with the seed of last time, new reports would come under known ids.
     emulator = EmulatorOptions(seed=int(time.time()), speed=UP_SPEED)
-    with running_stack(HOME / "up", emulator=emulator, keep=True) as stack:
+    with running_stack(HOME / "up", emulator=emulator, keep=True, push=True) as stack:
         services = Services.from_settings(load(stack.env))
         _catch_up(stack.emulator["mws"], services)
         accounts = add_emulator_accounts(services, stack.emulator, speed=UP_SPEED)

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 def read_answer(body: bytes) -> etree._Element | None:
     """The root of an MWS answer; None when `body` is none: a proxy's page, plain text, nothing, half a document."""
+    root = read_document(body)
+    return root if root is not None and _local(root).endswith("Response") else None
+
+
+def read_document(body: bytes) -> etree._Element | None:
+    """The root of any XML of Amazon's; None when `body` is not whole, or has a DTD: then it may be made to do harm."""
     parser = etree.XMLParser(
         resolve_entities=False,
         no_network=True,
@@ -35,9 +41,7 @@ def read_answer(body: bytes) -> etree._Element | None:
     faults = {fault.type for fault in parser.error_log if fault.level == etree.ErrorLevels.FATAL}
     if root is None or faults - {etree.ErrorTypes.ERR_TAG_NAME_MISMATCH}:
         return None
-    if root.getroottree().docinfo.internalDTD is not None or not _local(root).endswith("Response"):
-        return None
-    return root
+    return None if root.getroottree().docinfo.internalDTD is not None else root
 
 
 def refusal_in(root: etree._Element) -> Refusal | None:

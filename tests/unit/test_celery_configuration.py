@@ -19,6 +19,7 @@ from workers.config import STEPS, UNROUTED, configuration
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDED = {"ORDERDRAIN_DATABASE_URL": "postgresql://127.0.0.1:1/none", "ORDERDRAIN_REDIS_URL": "redis://127.0.0.1:1/0"}
+QUEUE = "https://sqs.us-east-1.amazonaws.com/123456789012/orderdrain"
 #: Read by Celery's result backends themselves (celery.backends.base), under this name.
 READ_BY_RESULT_BACKENDS = {"global_keyprefix"}
 
@@ -179,13 +180,18 @@ def test_messages_are_acknowledged_late_and_never_requeued_by_a_death(tasks, con
 @pytest.mark.parametrize("speed", ["1", "10", "60", "600"])
 def test_every_tick_is_of_a_task_that_exists_and_expires(tmp_path, tasks, speed):
     """Else ticks pile up for as long as no worker runs, and all run when one does."""
-    ticks = configured(tmp_path, ORDERDRAIN_BEAT_SPEED=speed)["beat_schedule"]
+    ticks = configured(tmp_path, ORDERDRAIN_BEAT_SPEED=speed, ORDERDRAIN_NOTIFICATIONS=QUEUE)["beat_schedule"]
 
     assert set(ticks) == set(beat_schedule.SCHEDULE)
     for name, tick in ticks.items():
         assert tick["task"] in tasks, name
         assert tick["schedule"] < tick["options"]["expires"] <= 100 * tick["schedule"], name
         assert 1 <= tick["schedule"] <= beat_schedule.SCHEDULE[name]["schedule"]
+
+
+def test_without_a_queue_nobody_is_told_to_listen(config):
+    """Six no-ops a minute would be all that Flower shows."""
+    assert set(beat_schedule.SCHEDULE) - set(config["beat_schedule"]) == {"listen"}
 
 
 def test_ticks_last_longer_than_clocks_are_apart(tmp_path):
