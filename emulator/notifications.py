@@ -90,7 +90,7 @@ class Notifications:
         for request in islice(requests, self._seen[key], None):
             self._seen[key] += 1
             # What ended before the emulator's time was announced to nobody.
-            if not request.done_at or request.done_at >= self._world.clock.started:
+            if not request.done_at or request.done_at >= self._world.clock.started.replace(microsecond=0):
                 delay = timedelta(seconds=self._random.uniform(*_DELAY))
                 fault = self._faults.draw(account.seller.account, "notification", request.request_id)
                 pending.append(_Pending(request, delay, fault))

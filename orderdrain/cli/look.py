@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,17 +16,24 @@ if TYPE_CHECKING:
 
     from orderdrain.services import Services
 
+#: Of how long `status` counts notifications.
+NOTICES_SPAN = timedelta(days=7)
+
 
 @click.command()
 @json_option
 def status(as_json: bool) -> None:
-    """How many reports of each account wait at each step, up to when its orders are in, and what is paused."""
+    """How many reports of each account wait at each step, up to when its orders are in, and what is paused.
+
+    PUSH says whether Amazon announces all of its reports; an account without push is only listed.
+    """
     s = services()
-    reasons = {row.account: row for row in s.accounts.table()}
+    reasons, push = {row.account: row for row in s.accounts.table()}, s.notices.push()
     rows = [
         {
             **row._asdict(),
             "condition": "paused" if reasons[row.account].paused_at else "running",
+            "push": push.get(row.account),
             "why": _why(s, reasons[row.account]),
         }
         for row in s.ledger.summary()
@@ -34,15 +42,26 @@ def status(as_json: bool) -> None:
     waiting = sum(row["listed"] + row["downloaded"] for row in rows)
     quarantined = sum(row["quarantined"] for row in rows)
     paused = sum(row["condition"] == "paused" for row in rows)
-    if not as_json:
-        (click.echo if sys.stdout.isatty() else say)(
-            f"{len(rows)} accounts, {paused} paused. {waiting:,} reports waiting, {quarantined:,} quarantined."
-            f"   as of {s.clock.now():%Y-%m-%d %H:%M:%SZ}"
-        )
-        if not rows:
-            say("No account yet. Add one: orderdrain account add --help. Or look around first: make demo")
-    columns = ["account", "condition", "listed", "downloaded", "parsed", "quarantined", "fresh_to", "why"]
-    show_table(rows, columns, as_json=as_json)
+    heard, queues = s.notices.counts(NOTICES_SPAN), [queue._asdict() for queue in s.notices.queues()]
+    if as_json:
+        notifications = {"removed": heard, "queues": queues}
+        show_json({"total": len(rows), "rows": rows, "notifications": notifications})
+        return
+    talk = click.echo if sys.stdout.isatty() else say
+    talk(
+        f"{len(rows)} accounts, {paused} paused. {waiting:,} reports waiting, {quarantined:,} quarantined."
+        f"   as of {s.clock.now():%Y-%m-%d %H:%M:%SZ}"
+    )
+    if not rows:
+        say("No account yet. Add one: orderdrain account add --help. Or look around first: make demo")
+    columns = ["account", "condition", "listed", "downloaded", "parsed", "quarantined", "fresh_to", "push", "why"]
+    show_table(rows, columns, as_json=False)
+    if queues:
+        kinds = ", ".join(f"{n:,} {kind.replace('_', ' ')}" for kind, n in heard.items())
+        talk(f"Notifications of {NOTICES_SPAN.days} days: {kinds or 'none'}")
+    for queue in queues:
+        if queue["failing"]:
+            say(f"{queue['failing']}; last read {queue['read_at']:%Y-%m-%d %H:%M:%SZ}")
 
 
 @click.command()

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,12 +17,15 @@ import pytest
 from click.testing import CliRunner
 
 from orderdrain.cli import main
+from orderdrain.notices import Kind, Notices
+from orderdrain.notifications import Notice
 from orderdrain.policy import MAX_ATTEMPTS
 from orderdrain.reports import State
 from tests.building import ACME, API, ORDERS, WORKER, Books, add_account, enter, report_in
 from tests.emulator_process import Emulator
 
 NOWHERE = "postgresql://orderdrain:hidden-password@127.0.0.1:1/orders"
+QUEUE = "https://sqs.us-east-1.amazonaws.com/123456789012/orderdrain"
 CONVERGED = "_GET_CONVERGED_FLAT_FILE_ORDER_REPORT_DATA_"
 
 
@@ -192,7 +196,11 @@ def test_status_without_accounts_says_what_to_do(run):
     assert done.stdout == ""
     assert done.stderr.startswith("0 accounts, 0 paused.")
     assert "orderdrain account add --help" in done.stderr
-    assert json.loads(run("status", "--json").stdout) == {"total": 0, "rows": []}
+    assert json.loads(run("status", "--json").stdout) == {
+        "total": 0,
+        "rows": [],
+        "notifications": {"removed": {}, "queues": []},
+    }
 
 
 def test_status_tells_every_account_its_counts_and_why_it_waits(run, books):
@@ -209,10 +217,30 @@ def test_status_tells_every_account_its_counts_and_why_it_waits(run, books):
 
     assert done.stderr.startswith("3 accounts, 1 paused. 2 reports waiting, 1 quarantined.")
     told = {row[0]: row[1:] for row in cells(done)}
-    assert told[ACME] == ["running", "0", "0", "1", "1", "2026-11-24 12:00:00Z", "-"]
+    assert told[ACME] == ["running", "0", "0", "1", "1", "2026-11-24 12:00:00Z", "-", "-"]
     assert told["bravo"][:3] == ["paused", "2", "0"]
     assert told["bravo"][-1] == "AccessDenied"
     assert told["carol"][-1].startswith("throttled until ")
+
+
+def test_status_tells_what_was_heard_and_which_queue_is_deaf(run, books):
+    """Where orders come late, the first question is whether push has died."""
+    add_account(books)
+    notices = Notices(books.db)
+    told = {"api": API, "seller_id": "AACME", "request_id": "1", "report_type": ORDERS}
+    notices.hear(Notice(**told, report_id="404040404040", status="DONE"), message_id="m", queue=QUEUE)
+    notices.removed(Counter({Kind.MALFORMED: 2, Kind.FOREIGN_SELLER: 1}))
+    notices.queue_read(QUEUE)
+    notices.queue_failed(QUEUE, f"the queue {QUEUE} refuses ReceiveMessage: AccessDenied")
+
+    done = run("status")
+
+    assert cells(done)[0][-2] == "not all"
+    assert "Notifications of 7 days: 1 foreign seller, 2 malformed\n" in done.stderr
+    assert f"the queue {QUEUE} refuses ReceiveMessage: AccessDenied; last read 20" in done.stderr
+    told = json.loads(run("status", "--json").stdout)["notifications"]
+    assert told["removed"] == {"foreign_seller": 1, "malformed": 2}
+    assert [queue["url"] for queue in told["queues"]] == [QUEUE]
 
 
 def test_a_table_for_a_pipe_has_tabs_and_no_header(run, books):
@@ -566,6 +594,21 @@ def test_check_says_ok_for_each_need(run):
     """One line a thing."""
     done = run("check")
     assert (done.exit_code, lines(done)) == (0, ["postgres: ok", "migrations: ok", "redis: ok", "archive: ok"])
+
+
+def test_check_asks_the_queues_that_are_set(run, amazon):
+    """A misspelt queue hears nothing, and says nothing."""
+    queue = amazon.first_line["sqs"]
+    done = run("check", ORDERDRAIN_NOTIFICATIONS=queue)
+    assert (done.exit_code, lines(done)[-1]) == (0, "notifications: ok")
+
+    done = run("check", ORDERDRAIN_NOTIFICATIONS=f"{queue},{queue}-misspelt")
+    assert done.exit_code == 3
+    assert f"notifications: the queue {queue}-misspelt refuses GetQueueAttributes: " in done.stdout
+
+    done = run("check", ORDERDRAIN_NOTIFICATIONS="arn:aws:sqs:us-east-1:123456789012:orderdrain")
+    assert done.exit_code == 2
+    assert "ORDERDRAIN_NOTIFICATIONS is malformed" in done.output
 
 
 def test_check_names_what_is_away_and_asks_the_rest(run):
