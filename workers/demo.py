@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from orderdrain.db import Database
@@ -132,6 +132,8 @@ def _table(stack: Any, services: Services, verdict: Verdict) -> None:
         print(f"{account:<10}{len(told):>14}{finished:>14}{len(lines):>12}{stored:>14}")
     totals = ask(stack.emulator["mws"], "/_emulator/calls?since=1000000000")["totals"]
     faults = ", ".join(f"{kind} {n}" for kind, n in sorted(totals["faults"].items())) or "none"
+    heard = ", ".join(f"{kind} {n}" for kind, n in services.notices.counts(timedelta(days=7)).items()) or "none"
+    print(f"notifications heard: {heard.replace('_', ' ')}")
     print(
         f"{totals['calls']} calls to Amazon; faults on the way: {faults}; {verdict.lines} lines compared cell by cell\n"
     )
