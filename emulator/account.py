@@ -126,13 +126,14 @@ class Account:
         sales_channel: bool = False,
         fault: str | None = None,
     ) -> Request:
-        """Asks for a report of [start, end), of these countries or all; done within a minute, unless slow or stuck."""
+        """Asks for a report of [start, end), of these countries or all; done within a minute, unless fated."""
         waits, takes = draw_pace(self._ids, fault)
         submitted = now.replace(microsecond=0)
         request = self._enter_request(report_type, start, end, submitted, None)
         request.started_at = submitted + waits
         request.columns = make_columns(self.seller, requested=True, sales_channel=sales_channel)
         request.countries = countries
+        request.doomed = fault == "cancelled"
         if fault != "stuck_request":
             request.done_at = request.started_at + takes
             self._open.append(request)
@@ -255,6 +256,9 @@ class Account:
 
     def _finish(self, request: Request, moment: datetime) -> None:
         self._open = [other for other in self._open if other is not request]
+        if request.doomed:
+            request.cancelled = True
+            return
         if request.report_type == NEW_ORDERS and (told := request.tells(self.orders.values(), moment)):
             self._make(request, moment, told)
 

@@ -27,8 +27,10 @@ _STORE = frozenset(("document",))
 #: A call to the queue service, and a report that is announced: no call at all.
 _QUEUE = frozenset(("SQS",))
 _NOTICE = frozenset(("notification",))
+#: A report schedule of SP-API makes its next report: no call at all.
+_SCHEDULE = frozenset(("schedule",))
 
-_OPERATIONS = _ALL | _SP_ALL | _LWA | _STORE | _QUEUE
+_OPERATIONS = _ALL | _SP_ALL | _LWA | _STORE | _QUEUE | _SCHEDULE
 
 #: Every kind, with the operations that it can befall.
 KINDS: dict[str, frozenset[str]] = {
@@ -48,9 +50,9 @@ KINDS: dict[str, frozenset[str]] = {
     "token_corrupted": _NEXT_PAGES | _SP_LISTING,  # 400 for a good token
     "slow_request": frozenset(("RequestReport",)) | _SP_REQUEST,  # waits two hours, is worked on for six, then done
     "stuck_request": frozenset(("RequestReport",)) | _SP_REQUEST,  # is worked on for ever
-    "cancelled": _SP_REQUEST,  # ends CANCELLED whatever there is to tell
-    "fatal": _SP_REQUEST,  # ends FATAL without a document
-    "fatal_with_reason": _SP_REQUEST,  # ends FATAL with a document that says why
+    "cancelled": frozenset(("RequestReport",)) | _SP_REQUEST | _SCHEDULE,  # ends CANCELLED whatever there is to tell
+    "fatal": _SP_REQUEST | _SCHEDULE,  # ends FATAL without a document
+    "fatal_with_reason": _SP_REQUEST | _SCHEDULE,  # ends FATAL with a document that says why
     "gzip_announced_plain": _SP_DOCUMENT,  # GZIP, says the answer; the body is not compressed
     "gzip_unannounced": _SP_DOCUMENT,  # nothing said; the body is a gzip file
     "gzip_on_gzip": _STORE,  # Content-Encoding: gzip, on top of whatever the document is

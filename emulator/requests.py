@@ -36,6 +36,8 @@ class Request:
     countries: frozenset[str] | None = None
     scheduled: bool = False
     cancelled: bool = False
+    #: It will be cancelled when it would be done.
+    doomed: bool = False
     report_id: str | None = None
 
     def status(self, now: datetime) -> str:

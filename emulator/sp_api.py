@@ -6,6 +6,7 @@ import json
 import re
 import uuid
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
@@ -101,6 +102,8 @@ class SpApi:
         self._tokens = tokens
         self._documents = documents
         self._random = Random(f"{seed}/sp-api/request-ids")
+        for name, account in world.accounts.items():
+            account.sp.draw_fault = partial(faults.draw, name, "schedule", "")
 
     def handle(self, request: HttpRequest) -> Reply:
         """Answers one request and records it."""

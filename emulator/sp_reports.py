@@ -33,6 +33,8 @@ Happening = tuple[datetime, Callable[[datetime], None]]
 _CHARSETS = {"windows-1252": "Cp1252"}
 #: What the document of a FATAL report says, in the shape that users of the API have seen.
 _REASON = {"errorDetails": "Error in report request: the report could not be created for the requested time range."}
+#: The kinds of fault that are a report's fate, asked for or scheduled.
+_FATES = {"cancelled": "CANCELLED", "fatal": "FATAL", "fatal_with_reason": "FATAL"}
 
 
 @dataclass
@@ -85,6 +87,8 @@ class SpReports:
         self.schedules: dict[str, SpSchedule] = {}
         #: Orders that no scheduled report of SP-API has told yet, oldest first.
         self.fresh: list[Order] = []
+        #: Draws the fault of a scheduled report, if it is to have one.
+        self.draw_fault: Callable[[], str | None] = lambda: None
         self._seller = seller
         self._orders = orders
         self._open: list[SpReport] = []
@@ -131,11 +135,7 @@ class SpReports:
         report = self.enter(report_type, start, end, now, marketplace_ids=marketplace_ids, sales_channel=sales_channel)
         report.started_at = report.submitted_at + waits
         report.done_at = report.started_at + takes
-        report.fate = {"cancelled": "CANCELLED", "fatal": "FATAL", "fatal_with_reason": "FATAL"}.get(
-            fault or "", "DONE"
-        )
-        if fault == "fatal_with_reason":
-            self.attach(report, body=json.dumps(_REASON).encode())
+        self._doom(report, fault)
         if fault == "stuck_request":
             report.done_at = None
         else:
@@ -173,8 +173,11 @@ class SpReports:
         self.schedules[schedule.schedule_id] = schedule
         return schedule
 
-    def make_scheduled(self, schedule: SpSchedule, due: datetime) -> SpReport:
-        """The report of `due`: the orders of its interval that no schedule has told; CANCELLED without any."""
+    def make_scheduled(self, schedule: SpSchedule, due: datetime, *, fault: str | None = None) -> SpReport:
+        """The report of `due`: the orders of its interval that no schedule has told; CANCELLED without any.
+
+        What one that is fated otherwise did not tell, no later one tells: a schedule covers each interval once.
+        """
         start, schedule.covered_until = schedule.covered_until, due
         report = self.enter(
             schedule.report_type,
@@ -185,12 +188,13 @@ class SpReports:
             sales_channel=schedule.options.get("ShowSalesChannel", "").lower() == "true",
             schedule_id=schedule.schedule_id,
         )
+        self._doom(report, fault)
         if schedule.report_type == SHIPPING:
             # What is sold within the very second of `due`, but after it, is for the next report.
             countries = report.countries or frozenset()
             fresh = [o for o in self.fresh if start <= o.sold_at <= due and o.marketplace.country in countries]
             self.take(fresh)
-            if fresh:
+            if fresh and report.fate == "DONE":
                 self.attach(report, told=[(order, order.form_at(due)) for order in fresh])
         return report
 
@@ -272,8 +276,13 @@ class SpReports:
         report.document = Document(self._new_document_id(), file, gzip and body is None, gzip)
         self._by_document[report.document.document_id] = report
 
+    def _doom(self, report: SpReport, fault: str | None) -> None:
+        report.fate = _FATES.get(fault or "", "DONE")
+        if fault == "fatal_with_reason":
+            self.attach(report, body=json.dumps(_REASON).encode())
+
     def _keep_to(self, schedule: SpSchedule, moment: datetime) -> None:
-        self.make_scheduled(schedule, moment)
+        self.make_scheduled(schedule, moment, fault=self.draw_fault())
         schedule.due += schedule.period
 
     def _everywhere(self) -> tuple[str, ...]:

@@ -146,3 +146,26 @@ def test_types_and_periods_are_those_of_the_model():
     assert rivals("GET_ORDER_REPORT_DATA_TAX") == {"GET_FLAT_FILE_ORDER_REPORT_DATA_TAX"}
     assert rivals("GET_FLAT_FILE_ALL_ORDERS_DATA_BY_ORDER_DATE_GENERAL") == set()
     assert all(SP_REPORT_TYPES[name].restricted for name in SP_REPORT_TYPES if "_ORDER_REPORT_DATA_" in name)
+
+
+def test_what_a_schedule_was_fated_not_to_tell_no_later_one_tells():
+    """FATAL, CANCELLED and FATAL with a reason, by schedule; a requested report of that window tells it."""
+    account = live(backlog=0, until=timedelta(0), orders_per_minute=0)
+    (schedule,) = account.sp.schedules.values()
+    fates = ["fatal", "cancelled", "fatal_with_reason", None]
+    account.sp.draw_fault = lambda: fates.pop(0) if fates else None
+    moment = schedule.due
+    for _ in range(4):
+        account.catch_up(moment - timedelta(minutes=1))
+        account.sell(moment - timedelta(minutes=1))
+        account.catch_up(moment + timedelta(minutes=1))
+        moment += schedule.period
+    fatal, cancelled, reasoned, done = by_schedule(account)[:4]
+    statuses = [report.status(moment) for report in (fatal, cancelled, reasoned, done)]
+    assert statuses == ["FATAL", "CANCELLED", "FATAL", "DONE"]
+    assert (fatal.document, cancelled.document) == (None, None)
+    assert b"errorDetails" in reasoned.document.file.render()
+    assert [order.serial for order in told([done])] == [4]
+    report = account.sp.request(SHIPPING, fatal.start, reasoned.end, moment, marketplace_ids=(US,))
+    account.catch_up(moment + timedelta(minutes=2))
+    assert [order.serial for order in told([report])] == [1, 2, 3]
