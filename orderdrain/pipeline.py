@@ -45,6 +45,7 @@ from orderdrain.telemetry import logger
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
+    from typing import Any
 
     from orderdrain.accounts import Connection, Turn
     from orderdrain.amazon import ListingPage, ReportsApi, RequestInfo
@@ -92,6 +93,9 @@ def _list(s: Services, connection: Connection, full: bool, since: datetime | Non
             entered += s.ledger.enter(
                 account, api.api, page.reports, listing=turn.listing, worker=s.worker, request_id=page.request_id
             )
+            missed = s.requests.enter_come_to_nothing(account, api.api, page.came_to_nothing)
+            if missed:
+                log.info("scheduled reports came to nothing", account=account, count=missed)
             send_due(s, account)
         push = s.notices.judge(turn)
         s.accounts.end_listing(turn)
@@ -360,7 +364,9 @@ def _look_after_requests(s: Services, api: ReportsApi, wish: Request) -> int:
             s.ledger.enter(wish.account, wish.api, [made], listing=0, worker=s.worker, request_id=page.request_id)
         with s.db.transaction() as cursor:
             due_at = now + next_look(now - info.submitted_at)
-            s.requests.seen(cursor, wish.account, wish.api, info, due_at)
+            came_to_nothing = s.requests.seen(cursor, wish.account, wish.api, info, due_at)
+        if came_to_nothing:
+            _tell_nothing_came(came_to_nothing)
         ended += info.status not in {"SUBMITTED", "IN_PROGRESS"}
     with s.db.transaction() as cursor:
         for stuck in s.requests.ask_again_for_stuck(cursor, wish.account):
@@ -368,6 +374,24 @@ def _look_after_requests(s: Services, api: ReportsApi, wish: Request) -> int:
     if wish.amazon_request_id not in {info.request_id_at_amazon for info in page.requests}:
         raise RetryLater(f"Amazon's list does not name request {wish.amazon_request_id}")
     return ended
+
+
+def _tell_nothing_came(row: Any) -> None:
+    """One line of a request that came to nothing: asked for again, or a gap that a person may want to close."""
+    about = {
+        "account": row.account,
+        "request_key": row.request_key,
+        "report_type": row.report_type,
+        "window_start": row.window_start and str(row.window_start),
+        "window_end": row.window_end and str(row.window_end),
+        "reason": row.reason,
+    }
+    if row.asked_again_as:
+        log.warning("report came to nothing, asked for again later", status=row.status, **about)
+    elif row.status == "refused":
+        log.error("report cannot be had", **about)
+    else:
+        log.warning("no orders told, twice", **about)
 
 
 # ---------------------------------------------------------------------------------------- sweep, and what comes next

@@ -59,6 +59,18 @@ PUSH_GRACE = timedelta(minutes=5)
 PUSHED_LISTINGS_RARER = 4
 PUSHED_LIST_EVERY = timedelta(hours=1)
 
+#: A report that came to nothing is asked for again after this, each time after four times as long: users saw Amazon
+#: refuse what was asked for more often than every one, two or four hours; and these ride out a day of its trouble.
+FIRST_ASKED_AGAIN = timedelta(hours=1)
+#: So often, where Amazon could not make it (FATAL). CANCELLED also says "no data": that is asked again once at most.
+FATAL_ASKED_AGAIN = 3
+#: ... and only where the emptiness is news: there were reports for a day or longer, and none of a week was empty. A
+#: shop that is quiet at night or on Sundays has had an empty one within a week.
+EMPTY_IS_NEWS_AFTER = timedelta(days=1)
+EMPTY_REMEMBERED = timedelta(days=7)
+#: A window that is not had is told for so long: order reports on request reach back 60 days (MWS documentation).
+GAP_TOLD = timedelta(days=60)
+
 #: A part of ours (the archive, Redis) is away: the report waits this long, no attempt spent.
 DEPENDENCY_WAIT = timedelta(seconds=30)
 

@@ -2,6 +2,9 @@
 
 A request has our own key, committed before the call. Whoever asks again (the answer was lost, the worker died) first
 looks at Amazon for a request of that type and window, so that one wish becomes one report.
+
+What ends FATAL or CANCELLED is asked for once more under a key of its own, in the transaction that writes its end down:
+a bounded number of times, with growing waits. A scheduled report that ended so stands here beside the requested ones.
 """
 
 from __future__ import annotations
@@ -11,7 +14,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from orderdrain.errors import LeaseLost
-from orderdrain.policy import MAX_ATTEMPTS, STUCK_AFTER, backoff
+from orderdrain.policy import (
+    EMPTY_IS_NEWS_AFTER,
+    EMPTY_REMEMBERED,
+    FATAL_ASKED_AGAIN,
+    FIRST_ASKED_AGAIN,
+    GAP_TOLD,
+    MAX_ATTEMPTS,
+    STUCK_AFTER,
+    backoff,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +31,21 @@ if TYPE_CHECKING:
 
     from orderdrain.amazon import RequestInfo
     from orderdrain.db import Cursor, Database
+
+#: Of a window `r`: that nothing was sold in it is news. Neither a report nor a request of the week up to its end was
+#: empty (one that is asked for again is not known to be), and there were reports for long enough to say so.
+_EMPTY_IS_NEWS = (
+    "CASE WHEN r.window_end IS NULL OR EXISTS (SELECT FROM report_requests e WHERE e.account = %(account)s"
+    "  AND e.api = %(api)s AND e.report_type = r.report_type AND e.amazon_request_id <> r.amazon_request_id"
+    "  AND e.status IN ('cancelled', 'no_data') AND e.asked_again_as IS NULL"
+    "  AND e.window_end > r.window_end - %(week)s AND e.window_end <= r.window_end) THEN false"
+    " ELSE (SELECT min(t.available_at) <= r.window_end - %(enough)s AND bool_and(t.outcome = 'rows')"
+    "  FROM reports t WHERE t.account = %(account)s AND t.api = %(api)s AND t.report_type = r.report_type"
+    "  AND t.available_at > r.window_end - %(week)s AND t.available_at <= r.window_end) END"
+)
+_NEWS: dict[str, Any] = {"week": EMPTY_REMEMBERED, "enough": EMPTY_IS_NEWS_AFTER}
+#: The key under which a request is asked for again: abc, abc-again, abc-again-2.
+_NEXT_KEY = "split_part(request_key, '-', 1) || '-again' || CASE WHEN again > 0 THEN '-' || again + 1 ELSE '' END"
 
 
 @dataclass(frozen=True)
@@ -68,6 +95,48 @@ class Requests:
         )
         return request_key
 
+    def enter_come_to_nothing(self, account: str, api: str, ended: Sequence[RequestInfo]) -> int:
+        """Enters scheduled reports that ended without a file, where that is news, as requests still being made: the
+        look at them finds how they ended, and what follows. A known one is a no-op. Returns how many were new.
+
+        Of many that are empty the first goes alone. The others, which the listings name for a day, wait for what
+        becomes of it: they are news only if it turns out that there were orders.
+        """
+        if not ended:
+            return 0
+        windows = [_window(info) for info in ended]
+        of_its_type = "FROM report_requests e WHERE e.account = %(account)s AND e.api = %(api)s"
+        rows = self._database.query(
+            "WITH unknown AS ("
+            "  SELECT r.*, row_number() OVER (PARTITION BY report_type, fatal ORDER BY window_end) AS place"
+            "  FROM unnest(%(ids)s::text[], %(types)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[],"
+            "   %(submitted)s::timestamptz[], %(fatal)s::boolean[])"
+            "   AS r (amazon_request_id, report_type, window_start, window_end, submitted_at, fatal)"
+            f"  WHERE NOT EXISTS (SELECT {of_its_type} AND e.amazon_request_id = r.amazon_request_id)"
+            f"  AND (r.fatal OR {_EMPTY_IS_NEWS}))"
+            " INSERT INTO report_requests (account, api, request_key, report_type, window_start, window_end, scheduled,"
+            " status, amazon_request_id, submitted_at)"
+            " SELECT %(account)s, %(api)s, r.amazon_request_id, r.report_type, r.window_start, r.window_end, true,"
+            "  'in_progress', r.amazon_request_id, r.submitted_at FROM unknown r WHERE r.fatal OR ("
+            f"  NOT EXISTS (SELECT {of_its_type} AND e.status IN ('asked', 'submitted', 'in_progress')"
+            "   AND e.report_type = r.report_type AND (e.again = 1 OR e.scheduled))"
+            f"  AND (r.place = 1 OR EXISTS (SELECT {of_its_type} AND e.status = 'done' AND e.again = 1"
+            "   AND e.report_type = r.report_type AND e.ended_at > app_now() - %(enough)s)))"
+            " ON CONFLICT DO NOTHING RETURNING request_key",
+            {
+                **_NEWS,
+                "account": account,
+                "api": api,
+                "ids": [info.request_id_at_amazon for info in ended],
+                "types": [info.report_type for info in ended],
+                "starts": [start for start, _ in windows],
+                "ends": [end for _, end in windows],
+                "submitted": [info.submitted_at for info in ended],
+                "fatal": [info.status == "FATAL" for info in ended],
+            },
+        )
+        return len(rows)
+
     def lease(self, account: str, request_key: str, owner: str) -> Request | None:
         """The right to work on an open, due request, its attempt counted; None when there is nothing to do now."""
         rows = self._database.query(
@@ -96,7 +165,7 @@ class Requests:
         """Amazon's ids of all our requests: a request of these is not another's."""
         rows = self._database.query(
             "SELECT amazon_request_id FROM report_requests WHERE account = %s AND api = %s"
-            " AND amazon_request_id IS NOT NULL",
+            " AND amazon_request_id IS NOT NULL AND NOT scheduled",
             (account, api),
         )
         return {row.amazon_request_id for row in rows}
@@ -119,25 +188,49 @@ class Requests:
                 info = replace(info, status="IN_PROGRESS", report_id=None)
             _moved(cursor, request.account, request.api, info, due_at, key=request.request_key)
 
-    def seen(self, cursor: Cursor, account: str, api: str, info: RequestInfo, due_at: datetime) -> None:
-        """What Amazon says of a request of ours now; an end of its own is an end, no failure."""
-        _moved(cursor, account, api, info, due_at, key=None)
+    def seen(self, cursor: Cursor, account: str, api: str, info: RequestInfo, due_at: datetime) -> Any | None:
+        """What Amazon says of a request of ours now; an end of its own is an end, no failure.
+
+        One that has come to nothing by this is asked for again, or cannot be had: its row is returned. So is that of an
+        emptiness that Amazon has told twice.
+        """
+        if not _moved(cursor, account, api, info, due_at, key=None) or info.status not in {"CANCELLED", "FATAL"}:
+            return None
+        ours = "account = %(account)s AND api = %(api)s AND amazon_request_id = %(id)s AND asked_again_as IS NULL"
+        told = {**_NEWS, "account": account, "api": api, "id": info.request_id_at_amazon, "most": FATAL_ASKED_AGAIN}
+        if rows := _ask_again(
+            cursor,
+            f"UPDATE report_requests r SET asked_again_as = {_NEXT_KEY} WHERE {ours}"
+            " AND (NOT scheduled OR window_end IS NOT NULL)"
+            " AND (status = 'fatal' AND again < %(most)s"
+            f"  OR status = 'cancelled' AND again = 0 AND (scheduled OR {_EMPTY_IS_NEWS}))",
+            told,
+            wait="%(first)s * 4 ^ again",
+        ):
+            return rows[0]
+        cursor.execute(
+            "UPDATE report_requests SET status = CASE status WHEN 'fatal' THEN 'refused' ELSE status END,"
+            " reason = CASE WHEN status = 'cancelled' THEN 'told twice: no orders, or cancelled'"
+            "  WHEN again > 0 THEN 'asked for ' || again + 1 || ' times: ' || reason ELSE reason END"
+            f" WHERE {ours} AND (status = 'fatal' OR again > 0) RETURNING *",
+            told,
+        )
+        return cursor.fetchone()
 
     def ask_again_for_stuck(self, cursor: Cursor, account: str) -> list[str]:
         """Marks requests that are still being made after a day, and writes each down once more; returns their keys.
 
-        A request that is itself such a second wish is not asked for a third time.
+        A request that is itself asked for again is not asked for a third time because of that.
         """
-        cursor.execute(
-            "WITH stuck AS (UPDATE report_requests SET stuck_at = app_now(), asked_again_as = request_key || '-again'"
-            "  WHERE account = %s AND status IN ('submitted', 'in_progress') AND stuck_at IS NULL"
-            "  AND submitted_at < app_now() - %s AND request_key NOT LIKE '%%-again' RETURNING *)"
-            " INSERT INTO report_requests (account, api, request_key, report_type, window_start, window_end, options)"
-            " SELECT account, api, asked_again_as, report_type, window_start, window_end, options FROM stuck"
-            " ON CONFLICT DO NOTHING RETURNING request_key",
-            (account, STUCK_AFTER),
+        rows = _ask_again(
+            cursor,
+            f"UPDATE report_requests SET stuck_at = app_now(), asked_again_as = {_NEXT_KEY}"
+            " WHERE account = %(account)s AND status IN ('submitted', 'in_progress') AND stuck_at IS NULL"
+            " AND submitted_at < app_now() - %(stuck)s AND again = 0 AND NOT scheduled",
+            {"account": account, "stuck": STUCK_AFTER},
+            wait="interval '0'",
         )
-        return [row.request_key.removesuffix("-again") for row in cursor.fetchall()]
+        return [row.request_key for row in rows]
 
     def wait(self, request: Request, reason: str, until: datetime, *, asked: bool = False) -> None:
         """Waiting is not failing: the attempt is given back, unless Amazon may have been `asked` in it already: then
@@ -186,6 +279,31 @@ class Requests:
             (account,),
         )
 
+    def story(self, known_as: str, account: str | None = None) -> list[Any]:
+        """Everything that was asked for the same as what is known by our key or Amazon's id, in the order of asking."""
+        return self._database.query(
+            "SELECT r.* FROM report_requests r WHERE (r.account, split_part(r.request_key, '-', 1)) IN ("
+            "  SELECT account, split_part(request_key, '-', 1) FROM report_requests"
+            "  WHERE (request_key = %(id)s OR amazon_request_id = %(id)s) AND account = coalesce(%(account)s, account))"
+            " ORDER BY r.account, r.again",
+            {"id": known_as, "account": account},
+        )
+
+    def gaps(self, account: str | None = None) -> list[Any]:
+        """The windows that were asked for again and are not had, oldest first, of one account or of all: refused, or
+        empty as Amazon has told twice (for a week: most likely it was so). A request that covers one closes it."""
+        return self._database.query(
+            "SELECT account, api, report_type, window_start, window_end, status, reason, amazon_request_id"
+            " FROM report_requests r WHERE asked_again_as IS NULL AND account = coalesce(%(account)s, account)"
+            " AND (status = 'refused' AND (again > 0 OR scheduled) AND ended_at > app_now() - %(told)s"
+            "  OR status = 'cancelled' AND again > 0 AND ended_at > app_now() - %(week)s)"
+            " AND NOT EXISTS (SELECT FROM report_requests d WHERE d.account = r.account AND d.api = r.api"
+            "  AND d.report_type = r.report_type AND d.status IN ('done', 'no_data')"
+            "  AND d.window_start <= r.window_start AND d.window_end >= r.window_end)"
+            " ORDER BY account, window_start, request_key",
+            {"account": account, "told": GAP_TOLD, "week": EMPTY_REMEMBERED},
+        )
+
     def _end(self, request: Request, change: str, parameters: Sequence[Any]) -> None:
         with self._database.transaction() as cursor:
             _check(cursor, request)
@@ -208,11 +326,13 @@ def look_soon(cursor: Cursor, account: str, api: str, amazon_request_id: str) ->
     return None if row is None else row.still_made
 
 
-def _moved(cursor: Cursor, account: str, api: str, info: RequestInfo, due_at: datetime, *, key: str | None) -> None:
+def _moved(cursor: Cursor, account: str, api: str, info: RequestInfo, due_at: datetime, *, key: str | None) -> bool:
     status = info.status.lower()
+    fatal = f"Amazon could not make it: {info.reason or 'it states no reason'}" if status == "fatal" else None
     cursor.execute(
         "UPDATE report_requests SET status = %(status)s, amazon_request_id = %(id)s, report_id = %(report_id)s,"
-        " submitted_at = coalesce(submitted_at, %(submitted_at)s), attempts = 0, reason = NULL,"
+        " submitted_at = coalesce(submitted_at, %(submitted_at)s), attempts = 0,"
+        " reason = %(reason)s,"
         " next_attempt_at = %(due_at)s, lease_owner = NULL, lease_until = NULL, sent_at = NULL,"
         " ended_at = CASE WHEN %(status)s NOT IN ('submitted', 'in_progress') THEN app_now() END"
         " WHERE account = %(account)s AND api = %(api)s"
@@ -226,9 +346,33 @@ def _moved(cursor: Cursor, account: str, api: str, info: RequestInfo, due_at: da
             "status": status if status in _STATUSES else "in_progress",
             "report_id": info.report_id,
             "submitted_at": info.submitted_at,
+            "reason": fatal,
             "due_at": due_at,
         },
     )
+    return bool(cursor.rowcount)
+
+
+def _ask_again(cursor: Cursor, marking: str, told: Mapping[str, Any], *, wait: str) -> list[Any]:
+    """Writes down once more what the statement `marking` gives a next key to; returns the rows that were marked."""
+    cursor.execute(
+        f"WITH marked AS ({marking} RETURNING *), written AS ("
+        "  INSERT INTO report_requests (account, api, request_key, report_type, window_start, window_end, options,"
+        "   again, next_attempt_at)"
+        "  SELECT account, api, asked_again_as, report_type, window_start, window_end, options, again + 1,"
+        f"  app_now() + {wait} FROM marked ON CONFLICT DO NOTHING)"
+        " SELECT * FROM marked",
+        {**told, "first": FIRST_ASKED_AGAIN},
+    )
+    rows: list[Any] = cursor.fetchall()
+    return rows
+
+
+def _window(info: RequestInfo) -> tuple[datetime | None, datetime | None]:
+    """The window that Amazon states, where it is one."""
+    if info.window_start and info.window_end and info.window_start < info.window_end:
+        return info.window_start, info.window_end
+    return None, None
 
 
 _STILL_MADE = frozenset({"SUBMITTED", "IN_PROGRESS"})

@@ -31,11 +31,13 @@ class ListedReport:
 
 @dataclass(frozen=True)
 class ListingPage:
-    """One page of a listing. The listing has ended when `next_token` is None."""
+    """One page of a listing. The listing has ended when `next_token` is None. `came_to_nothing`: scheduled reports that
+    ended CANCELLED or FATAL, where the API lists them."""
 
     reports: tuple[ListedReport, ...]
     next_token: str | None
     request_id: str | None
+    came_to_nothing: tuple[RequestInfo, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class Acknowledged:
 
 @dataclass(frozen=True)
 class RequestInfo:
-    """A requested report as Amazon sees it. `status`: SUBMITTED, IN_PROGRESS, DONE, NO_DATA, CANCELLED or FATAL."""
+    """A requested report as Amazon sees it. `status`: SUBMITTED, IN_PROGRESS, DONE, NO_DATA, CANCELLED or FATAL;
+    `reason`: why it is FATAL, in one line."""
 
     request_id_at_amazon: str
     report_type: str
@@ -69,6 +72,7 @@ class RequestInfo:
     scheduled: bool = False
     report_id: str | None = None
     completed_at: datetime | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,12 @@ def listing_page(told: Told) -> tuple[tuple[ListedReport, ...], str | None]:
     return tuple(map(_listed_report, made)), _optional(told, "nextToken")
 
 
+def came_to_nothing(told: Told) -> tuple[RequestInfo, ...]:
+    """getReports: those of a schedule that ended without a file."""
+    ended = (report for report in _objects(told, "reports") if report["processingStatus"] in {"CANCELLED", "FATAL"})
+    return tuple(info for info in map(request_info, ended) if info.scheduled)
+
+
 def request_page(told: Told) -> tuple[tuple[RequestInfo, ...], str | None]:
     """getReports: those in whatever state, and the token of the next page."""
     return tuple(map(request_info, _objects(told, "reports"))), _optional(told, "nextToken")

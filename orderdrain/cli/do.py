@@ -88,6 +88,7 @@ def request(
             "amazon_request_id",
             "report_id",
             "stuck_at",
+            "asked_again_as",
             "reason",
         ]
         show_table([row._asdict() for row in s.requests.table(account)], columns, as_json=as_json)

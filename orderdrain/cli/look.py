@@ -12,6 +12,7 @@ from orderdrain.cli.shared import FILE, account_option, json_option, one_report,
 from orderdrain.output import NEEDS_A_PERSON, say, show_json, show_table
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from orderdrain.services import Services
@@ -23,16 +24,19 @@ NOTICES_SPAN = timedelta(days=7)
 @click.command()
 @json_option
 def status(as_json: bool) -> None:
-    """How many reports of each account wait at each step, up to when its orders are in, and what is paused.
+    """How many reports of each account wait at each step, up to when its orders are in, what is missing or paused.
 
     PUSH says whether Amazon announces all of its reports; an account without push is only listed.
     """
     s = services()
     reasons, push = {row.account: row for row in s.accounts.table()}, s.notices.push()
+    gaps = s.requests.gaps()
     rows = [
         {
             **row._asdict(),
             "condition": "paused" if reasons[row.account].paused_at else "running",
+            "missing": sum(gap.account == row.account for gap in gaps),
+            "gaps": [gap._asdict() for gap in gaps if gap.account == row.account],
             "push": push.get(row.account),
             "why": _why(s, reasons[row.account]),
         }
@@ -49,13 +53,16 @@ def status(as_json: bool) -> None:
         return
     talk = click.echo if sys.stdout.isatty() else say
     talk(
-        f"{len(rows)} accounts, {paused} paused. {waiting:,} reports waiting, {quarantined:,} quarantined."
+        f"{len(rows)} accounts, {paused} paused. {waiting:,} reports waiting, {quarantined:,} quarantined"
+        f"{f', {len(gaps):,} windows missing' if gaps else ''}."
         f"   as of {s.clock.now():%Y-%m-%d %H:%M:%SZ}"
     )
     if not rows:
         say("No account yet. Add one: orderdrain account add --help. Or look around first: make demo")
-    columns = ["account", "condition", "listed", "downloaded", "parsed", "quarantined", "fresh_to", "push", "why"]
-    show_table(rows, columns, as_json=False)
+    states = ("listed", "downloaded", "parsed", "quarantined")
+    show_table(rows, ["account", "condition", *states, "missing", "fresh_to", "push", "why"], as_json=False)
+    for gap in gaps:
+        say(_gap(gap))
     if queues:
         kinds = ", ".join(f"{n:,} {kind.replace('_', ' ')}" for kind, n in heard.items())
         talk(f"Notifications of {NOTICES_SPAN.days} days: {kinds or 'none'}")
@@ -103,12 +110,17 @@ def reports(
 def show(report_id: str, account: str | None, as_json: bool) -> None:
     """One report's whole story: where it is, why, what comes next, and everything that happened to it.
 
+    Of a report that came to nothing, or by the key of a request: what was asked for, and how it ended each time.
+
     \b
     examples:
       orderdrain show 50123456789
       orderdrain show 50123456789 --account acme --json
     """
     s = services()
+    if not s.ledger.find(report_id, account) and (asked := s.requests.story(report_id, account)):
+        _show_requests(asked, as_json=as_json)
+        return
     key = one_report(s, report_id, account)
     (row,) = [row for row in s.ledger.find(report_id, key.account) if row.api == key.api]
     history = [entry._asdict() for entry in s.ledger.history(key)]
@@ -216,3 +228,41 @@ def _verdict(told: dict[str, Any]) -> str:
     return (
         f"{told['outcome']}: {len(told['rows']):,} rows, {len(told['rejected']):,} rejected, read as {told['encoding']}"
     )
+
+
+def _show_requests(asked: list[Any], *, as_json: bool) -> None:
+    """What was asked for, and asked for again, in order."""
+    if as_json:
+        show_json({"requests": [row._asdict() for row in asked]})
+        return
+    for row in asked:
+        told = f"request {row.request_key}   {row.account} · {row.report_type} · {row.status.upper()}"
+        click.echo(f"{'Scheduled ' if row.scheduled else ''}{told}")
+        lines = [
+            ("Window", f"{_moment(row.window_start)} to {_moment(row.window_end)}" if row.window_end else None),
+            ("Amazon", row.amazon_request_id and f"report {row.report_id or row.amazon_request_id}"),
+            ("Asked", f"{_moment(row.asked_at)}"),
+            ("Ended", row.ended_at and _moment(row.ended_at)),
+            ("Reason", row.reason),
+            ("Next", None if row.ended_at else f"due {_moment(row.next_attempt_at)}"),
+            ("Again", row.asked_again_as),
+        ]
+        for name, text in lines:
+            if text:
+                click.echo(f"{name:<9}{text}")
+
+
+def _gap(gap: Any) -> str:
+    """A window that is not had, and how to ask for it by hand."""
+    if gap.window_start is None:
+        return f"account {gap.account}: {gap.report_type}, report {gap.amazon_request_id}, is missing: {gap.reason}"
+    start, end = gap.window_start, gap.window_end
+    by_hand = f"orderdrain request {gap.account} --type {gap.report_type}"
+    return (
+        f"account {gap.account}: {gap.report_type}, {_moment(start)} to {_moment(end)}, is missing: {gap.reason}."
+        f" Ask by hand: {by_hand} --from {start:%Y-%m-%dT%H:%M:%SZ} --to {end:%Y-%m-%dT%H:%M:%SZ}"
+    )
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%SZ}"

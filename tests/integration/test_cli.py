@@ -16,12 +16,13 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from orderdrain.amazon import RequestInfo
 from orderdrain.cli import main
 from orderdrain.notices import Kind, Notices
 from orderdrain.notifications import Notice
 from orderdrain.policy import MAX_ATTEMPTS
 from orderdrain.reports import State
-from tests.building import ACME, API, ORDERS, WORKER, Books, add_account, enter, report_in
+from tests.building import ACME, API, MADE, ORDERS, WORKER, Books, add_account, enter, report_in
 from tests.emulator_process import Emulator
 
 NOWHERE = "postgresql://orderdrain:hidden-password@127.0.0.1:1/orders"
@@ -217,7 +218,7 @@ def test_status_tells_every_account_its_counts_and_why_it_waits(run, books):
 
     assert done.stderr.startswith("3 accounts, 1 paused. 2 reports waiting, 1 quarantined.")
     told = {row[0]: row[1:] for row in cells(done)}
-    assert told[ACME] == ["running", "0", "0", "1", "1", "2026-11-24 12:00:00Z", "-", "-"]
+    assert told[ACME] == ["running", "0", "0", "1", "1", "0", "2026-11-24 12:00:00Z", "-", "-"]
     assert told["bravo"][:3] == ["paused", "2", "0"]
     assert told["bravo"][-1] == "AccessDenied"
     assert told["carol"][-1].startswith("throttled until ")
@@ -313,6 +314,62 @@ def test_show_tells_a_reports_whole_story(run, books):
     told = json.loads(run("show", key.report_id, "--json").stdout)
     assert told["report"]["state"] == "downloaded"
     assert [entry["event"] for entry in told["history"]] == ["entered", "downloaded", "failed"]
+
+
+def missing(books):
+    """A scheduled report that Amazon could not make, and could not make again: its window is a gap."""
+    add_account(books)
+    start, end = MADE - timedelta(hours=1), MADE
+
+    def ends(amazon_id):
+        told = RequestInfo(amazon_id, ORDERS, "FATAL", books.now(), start, end, scheduled=True, reason="no such data")
+        due_at = books.now()
+        with books.db.transaction() as cursor:
+            return books.requests.seen(cursor, ACME, API, told, due_at)
+
+    fatal = RequestInfo("700", ORDERS, "FATAL", books.now(), start, end, scheduled=True)
+    books.requests.enter_come_to_nothing(ACME, API, [fatal])
+    row, number = ends("700"), 700
+    while row.asked_again_as:
+        number += 1
+        books.clock.advance(timedelta(days=1))
+        wish = books.requests.lease(ACME, row.asked_again_as, WORKER)
+        books.requests.submitted(wish, RequestInfo(str(number), ORDERS, "SUBMITTED", books.now()), books.now())
+        row = ends(str(number))
+
+
+def test_status_names_each_missing_window_and_how_to_ask_for_it(run, books):
+    """A gap in what is covered is no quarantined report: nothing else would tell of it."""
+    missing(books)
+
+    done = run("status")
+
+    assert "1 windows missing." in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "is missing" in line]
+    assert line == (
+        f"account acme: {ORDERS}, 2026-11-24 11:00:00Z to 2026-11-24 12:00:00Z, is missing: asked for 4 times: Amazon could"
+        f" not make it: no such data. Ask by hand: orderdrain request acme --type {ORDERS} --from 2026-11-24T11:00:00Z"
+        " --to 2026-11-24T12:00:00Z"
+    )
+    (row,) = json.loads(run("status", "--json").stdout)["rows"]
+    assert (row["missing"], row["gaps"][0]["window_end"]) == (1, "2026-11-24T12:00:00Z")
+
+
+@pytest.mark.parametrize("known_as", ["700", "702", "700-again-3"])
+def test_show_of_what_came_to_nothing_tells_how_it_ended_each_time(run, books, known_as):
+    """By Amazon's id of any of them, or by our key; with Amazon's words."""
+    missing(books)
+
+    done = run("show", known_as)
+
+    heads = [line for line in lines(done) if "request 700" in line]
+    assert [line.split(" · ")[-1] for line in heads] == ["FATAL", "FATAL", "FATAL", "REFUSED"]
+    assert heads[0].startswith("Scheduled request 700 ")
+    assert "Window   2026-11-24 11:00:00Z to 2026-11-24 12:00:00Z" in done.stdout
+    assert "Reason   asked for 4 times: Amazon could not make it: no such data" in done.stdout
+    assert "Again    700-again-2" in done.stdout
+    told = json.loads(run("show", known_as, "--json").stdout)["requests"]
+    assert [row["again"] for row in told] == [0, 1, 2, 3]
 
 
 def test_show_of_a_finished_and_of_a_quarantined_report_says_what_comes_next(run, books):

@@ -274,3 +274,39 @@ def test_a_window_that_ends_before_it_begins_cannot_be_written(books):
     """The database refuses it, whoever asks."""
     with pytest.raises(psycopg2.errors.CheckViolation):
         books.requests.enter(ACME, API, ORDERS, start=END, end=START, options={})
+
+
+def test_a_scheduled_report_whose_window_amazon_does_not_state_is_missing_at_once(books):
+    """There is nothing to ask for again; it is entered once, however often the listings name it."""
+    info = RequestInfo("700", ORDERS, "FATAL", books.now(), START, START, scheduled=True, reason="no such data")
+    assert [books.requests.enter_come_to_nothing(ACME, API, [info]) for _ in range(2)] == [1, 0]
+
+    seen(books, info)
+
+    (only,) = books.requests.table(ACME)
+    assert (only.status, only.reason) == ("refused", "Amazon could not make it: no such data")
+    (gap,) = books.requests.gaps()
+    assert (gap.window_start, gap.amazon_request_id) == (None, "700")
+
+
+def test_two_who_look_at_once_ask_again_once(books, request_key):
+    """The end and the asking again are one commit."""
+    submitted(books, request_key)
+    info, due_at = at_amazon(books, "FATAL"), books.now()
+
+    def look():
+        with books.db.transaction() as cursor:
+            return books.requests.seen(cursor, ACME, API, info, due_at)
+
+    told = at_once(look, look)
+    assert [row.asked_again_as for row in told if row] == [f"{request_key}-again"]
+    assert len(books.requests.table(ACME)) == 2
+
+
+def test_a_scheduled_report_is_neither_stuck_nor_a_request_of_ours(books):
+    """It was made by a schedule a day ago, and is followed for no more than to hear how it ended."""
+    info = RequestInfo("700", ORDERS, "FATAL", books.now() - policy.STUCK_AFTER * 2, START, END, scheduled=True)
+    books.requests.enter_come_to_nothing(ACME, API, [info])
+    assert ask_again(books) == []
+    assert books.requests.known_at_amazon(ACME, API) == set()
+    assert books.requests.open_at_amazon(ACME, API) == ["700"]

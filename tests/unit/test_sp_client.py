@@ -28,7 +28,7 @@ def _query(asked) -> dict[str, list[str]]:
 # ------------------------------------------------------------------------------------------------------ what is asked
 
 
-def test_a_listing_asks_for_full_pages_of_what_is_done_of_the_wanted_types(amazon):
+def test_a_listing_asks_for_full_pages_of_what_has_ended_of_the_wanted_types(amazon):
     """Ten a page is Amazon's default; since is a moment, whatever zone it is told in."""
     amazon.will_answer(answer(EMPTY))
     since = datetime(2018, 4, 1, 9, 0, tzinfo=timezone(timedelta(hours=9)))
@@ -37,7 +37,7 @@ def test_a_listing_asks_for_full_pages_of_what_is_done_of_the_wanted_types(amazo
     assert (asked.method, asked.path.partition("?")[0]) == ("GET", "/reports/2021-06-30/reports")
     assert _query(asked) == {
         "reportTypes": [f"{SHIPPING},{GENERAL}"],
-        "processingStatuses": ["DONE"],
+        "processingStatuses": ["DONE,CANCELLED,FATAL"],
         "createdSince": ["2018-04-01T00:00:00Z"],
         "pageSize": ["100"],
     }
@@ -62,6 +62,55 @@ def test_only_what_is_done_is_listed_and_its_time_is_when_it_was_finished(amazon
     assert [one.available_at.time().isoformat() for one in page.reports] == ["14:00:14", "14:00:00"]
     assert {(one.report_id, one.acknowledged) for one in page.reports} == {("292248019978", False)}
     assert page.next_token is None
+
+
+def test_the_first_listing_asks_only_for_what_is_done(amazon):
+    """What came to nothing in the ninety days before anybody listed is missed by nobody, and fills pages."""
+    amazon.will_answer(answer(EMPTY))
+    client(amazon.url).list_reports(report_types=[GENERAL], acknowledged=None)
+    assert _query(amazon.asked[0])["processingStatuses"] == ["DONE"]
+
+
+def test_what_a_schedule_did_not_deliver_is_told_beside_what_is_done(amazon):
+    """Of the others who may ask, only they know what they missed."""
+    window = {"dataStartTime": "2018-04-27T13:45:00Z", "dataEndTime": "2018-04-27T14:00:00Z"}
+    told = [
+        report(reportId="1", processingStatus="CANCELLED", reportScheduleId="ID1", **window),
+        report(reportId="2", processingStatus="FATAL", reportScheduleId="ID1"),
+        report(reportId="3", processingStatus="FATAL"),
+        report(reportId="4"),
+    ]
+    amazon.will_answer(answer({"reports": told}))
+    page = client(amazon.url).list_reports(report_types=[GENERAL], acknowledged=None, since=NOW)
+    assert [one.report_id for one in page.reports] == ["4"]
+    cancelled, fatal = page.came_to_nothing
+    assert (cancelled.request_id_at_amazon, cancelled.status, fatal.status) == ("1", "CANCELLED", "FATAL")
+    assert cancelled.window_end - cancelled.window_start == timedelta(minutes=15)
+    assert (fatal.window_start, fatal.window_end) == (None, None)
+
+
+def test_more_than_ten_types_are_listed_group_by_group_each_to_its_end(amazon):
+    """Amazon takes ten in one call; the place in the listing outlives the worker, so it says which group it is in."""
+    types = [f"GET_TYPE_{number:02}" for number in range(21)]
+    amazon.will_answer(
+        answer({"reports": [], "nextToken": "a+b=="}),
+        answer(EMPTY),
+        answer({"reports": [], "nextToken": "c+d=="}),
+        answer(EMPTY),
+        answer(EMPTY),
+    )
+    places, place = [], None
+    while place is not None or not places:
+        place = client(amazon.url).list_reports(report_types=types, acknowledged=None, next_token=place).next_token
+        places.append(place)
+    asked = [_query(one) for one in amazon.asked]
+    assert [one.get("reportTypes") for one in asked if "reportTypes" in one] == [
+        [",".join(types[:10])],
+        [",".join(types[10:20])],
+        [",".join(types[20:])],
+    ]
+    assert [one["nextToken"] for one in asked if "nextToken" in one] == [["a+b=="], ["c+d=="]]
+    assert len(set(places)) == len(places) == 5
 
 
 def test_every_call_says_who_we_are_and_carries_the_token_and_the_time(amazon):
