@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from orderdrain.notifications import read_notice
+from orderdrain.errors import DependencyDown
+from orderdrain.notifications import Queue, read_notice
 from orderdrain.policy import NOTICE_RECEIVES
 from tests.drain import draining
 from tests.emulator_process import Emulator
@@ -324,7 +326,7 @@ def test_a_queue_that_cannot_be_read_ends_the_trust_in_it(drain, api):
 
     for minutes in (1, 6):
         drain.advance(minutes=minutes)
-        with pytest.raises(Exception, match=r"the queue http://.*/notifications refuses ReceiveMessage"):
+        with pytest.raises(DependencyDown, match=r"the queue http://.*/notifications refuses ReceiveMessage"):
             drain.listen()
 
     (warned,) = logged(drain, "push is dead")
@@ -383,6 +385,37 @@ def test_two_accounts_of_one_seller_both_hear(drain):
 
     rows = drain.s.db.query("SELECT account FROM reports WHERE report_id = %s ORDER BY account", (report_id,))
     assert [row.account for row in rows] == ["acme", "acme-too"]
+
+
+def test_one_queue_that_cannot_be_read_does_not_keep_the_others(drain):
+    """A queue for each account: one whose policy is wrong is one account's trouble."""
+    (queue,) = drain.s.queues
+    drain.s = replace(drain.s, queues=(Queue(f"{queue.url}-misspelt"), queue))
+    (report_id,) = make(drain, "mws")
+    drain.advance(seconds=6)
+
+    with pytest.raises(DependencyDown, match="-misspelt refuses ReceiveMessage"):
+        drain.listen()
+    drain.run_messages()
+
+    assert drain.row(report_id).state == "acknowledged"
+    assert {bool(queue.failing) for queue in drain.s.notices.queues()} == {True, False}
+
+
+def test_a_queue_is_read_by_one_at_a_time(drain):
+    """A tick comes every ten seconds, whether the last reader is done or not."""
+    (queue,) = drain.s.queues
+    make(drain, "mws")
+    drain.advance(seconds=6)
+    lock = drain.s.locks.listening(queue.url)
+    assert lock.acquire()
+
+    assert drain.listen() == "removed 0 notifications"
+    assert not drain.messages
+
+    lock.release()
+    drain.listen()
+    assert list(drain.messages) == [("list", {"account": "acme"})]
 
 
 def test_what_no_copy_can_come_of_any_more_is_forgotten(drain):
