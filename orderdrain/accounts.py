@@ -42,6 +42,9 @@ _LIST_EVERY = (
     " THEN greatest(a.list_every, least(a.list_every * %(rarer)s, %(most)s)) ELSE a.list_every END"
 )
 
+#: Of a connection `c` that is declared again. Of a type that is new, everything is to be listed that Amazon keeps.
+_NO_NEW_TYPE = "c.report_types ?& ARRAY(SELECT jsonb_object_keys(EXCLUDED.report_types))"
+
 
 @dataclass(frozen=True)
 class Account:
@@ -147,7 +150,7 @@ class Accounts:
                     },
                 )
                 cursor.execute(
-                    "INSERT INTO connections (account, api, application, endpoint, token, login_url, report_types,"
+                    "INSERT INTO connections AS c (account, api, application, endpoint, token, login_url, report_types,"
                     " manage_schedules, next_full_list_at)"
                     " SELECT %(account)s, %(api)s, application, %(endpoint)s, %(token)s, %(login_url)s, %(types)s,"
                     " %(manage)s, app_now() + %(every)s * (abs(hashtext(%(account)s)::bigint) %% 997) / 997.0"
@@ -155,7 +158,9 @@ class Accounts:
                     " ON CONFLICT (account, api) DO UPDATE SET application = EXCLUDED.application,"
                     " endpoint = EXCLUDED.endpoint, token = EXCLUDED.token, login_url = EXCLUDED.login_url,"
                     " report_types = EXCLUDED.report_types, manage_schedules = EXCLUDED.manage_schedules,"
-                    " access_token = NULL RETURNING account",
+                    f" full_listed_at = CASE WHEN {_NO_NEW_TYPE} THEN c.full_listed_at END,"
+                    f" next_full_list_at = CASE WHEN {_NO_NEW_TYPE} THEN c.next_full_list_at ELSE app_now() END,"
+                    " access_token = NULL, list_after = '-infinity' RETURNING account",
                     {
                         "account": account.account,
                         "api": api,
@@ -202,7 +207,8 @@ class Accounts:
         """Goes on with an account, its application included, and lists it at once. Raises NotFound."""
         with self._database.transaction() as cursor:
             cursor.execute(
-                "UPDATE connections SET paused_at = NULL, paused_reason = NULL, listing_attempts = 0"
+                "UPDATE connections SET paused_at = NULL, paused_reason = NULL, listing_attempts = 0,"
+                " list_after = '-infinity'"
                 " WHERE account = %s RETURNING application",
                 (account,),
             )
@@ -302,7 +308,8 @@ class Accounts:
     # ------------------------------------------------------------------------------------------------- the turn
 
     def take_listing(self, connection: Connection, owner: str, *, full: bool, since: datetime | None) -> Turn | None:
-        """The turn to list, or None: somebody has the turn, or the connection is paused.
+        """The turn to list, or None: somebody has the turn, the connection is paused, or it waits while the account is
+        listed for its other one.
 
         Goes on with a listing that waits for quota between two pages; begins a new one else. Once a day, and when
         `full` is asked for, a listing is without the Acknowledged filter, back to `since` (default: the begin of the
@@ -320,7 +327,8 @@ class Accounts:
             " listing_attempts = listing_attempts + 1"
             " FROM accounts a, applications p WHERE a.account = c.account AND p.application = c.application"
             " AND c.account = %(account)s AND c.api = %(api)s AND c.paused_at IS NULL AND p.paused_at IS NULL"
-            " AND (c.turn IS NULL OR c.turn_until <= app_now())"
+            " AND (c.turn IS NULL OR c.turn_until <= app_now()) AND (c.list_after <= app_now()"
+            "  OR NOT EXISTS (SELECT FROM connections o WHERE o.account = c.account AND o.api <> c.api))"
             " RETURNING c.turn_fence, c.listing, c.listing_full, c.listing_since, c.listing_token, c.listing_attempts",
             {
                 "owner": owner,
@@ -397,15 +405,17 @@ class Accounts:
             check_turn(cursor, turn)
             cursor.execute(
                 "UPDATE connections SET turn = NULL, turn_owner = NULL, turn_until = NULL, listing_token = %s,"
-                " listing_attempts = CASE WHEN %s THEN listing_attempts ELSE 0 END WHERE account = %s AND api = %s",
-                (next_token, failed, turn.account, turn.api),
+                " listing_attempts = CASE WHEN %s THEN listing_attempts ELSE 0 END, list_after = %s"
+                " WHERE account = %s AND api = %s",
+                (next_token, failed, until, turn.account, turn.api),
             )
             # An account that moves from one API to the other has two connections: the trouble of one does not put off
-            # the other, and is tried again at the next listing of both.
+            # the other. It is listed when either is due, and each waits for as long as it must.
             cursor.execute(
-                "UPDATE accounts SET next_list_at = %s WHERE account = %s"
-                " AND NOT EXISTS (SELECT FROM connections WHERE account = %s AND api <> %s AND paused_at IS NULL)",
-                (until, turn.account, turn.account, turn.api),
+                "UPDATE accounts a SET next_list_at = CASE WHEN EXISTS (SELECT FROM connections c"
+                "  WHERE c.account = a.account AND c.api <> %s AND c.paused_at IS NULL)"
+                "  THEN least(next_list_at, %s) ELSE %s END WHERE account = %s",
+                (turn.api, until, until, turn.account),
             )
 
     def release(self, turn: Turn, *, acknowledge_after: datetime | None = None) -> None:

@@ -272,7 +272,8 @@ class Ledger:
             "  AND r.account = coalesce(%(account)s, r.account) GROUP BY r.account, r.api),"
             " due AS ("
             "  SELECT r.account, r.api, r.report_id, row_number() OVER (PARTITION BY r.account, r.api ORDER BY"
-            "   r.available_at >= app_now() - %(hurry)s, r.state, r.available_at DESC, r.report_id) AS place"
+            "   r.available_at >= app_now() - CASE r.api WHEN 'mws' THEN %(mws)s ELSE %(sp_api)s END,"
+            "   r.state, r.available_at DESC, r.report_id) AS place"
             "  FROM reports r JOIN connections c USING (account, api) JOIN applications p USING (application)"
             "  WHERE r.state IN ('listed', 'downloaded') AND r.next_attempt_at <= app_now()"
             f" AND NOT coalesce({IN_FLIGHT}, false) AND r.account = coalesce(%(account)s, r.account)"
@@ -289,7 +290,8 @@ class Ledger:
             {
                 "account": account,
                 "seconds": self._lease_seconds,
-                "hurry": HURRY_AFTER,
+                "mws": HURRY_AFTER["mws"],
+                "sp_api": HURRY_AFTER["sp-api"],
                 "slots": self._account_slots,
             },
         )

@@ -71,14 +71,16 @@ def list_reports(s: Services, account: str, *, full: bool = False, since: dateti
 
 
 def _each_connection(s: Services, account: str, work: Callable[[Connection], str]) -> str:
-    """Does the work for each connection; what one of them raises is raised once the others have had their turn."""
+    """Does the work for each connection; what one of them raises is raised once the others have had their turn, unless
+    it says no more than that there was nothing to do for it."""
     said, raised = [], []
     for connection in s.accounts.connections(account):
         try:
             said.append(work(connection))
         except OrderdrainError as error:
             raised.append(error)
-    if raised:
+    raised.sort(key=lambda error: isinstance(error, NothingToDo))
+    if raised and not (said and isinstance(raised[0], NothingToDo)):
         raise raised[0]
     return "; ".join(said)
 

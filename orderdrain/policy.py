@@ -18,8 +18,10 @@ ARCHIVE_LOSSES = 3
 #: A listing whose NextToken is lost begins again, this often in one task.
 RESTARTS_A_LISTING = 3
 
-#: Amazon keeps reports for 90 days (MWS documentation): one that has less than a week left goes first.
-HURRY_AFTER = timedelta(days=90 - 7)
+#: Amazon keeps reports for 90 days (MWS documentation; SP-API model), order reports at SP-API for 30 (its help page on
+#: them): one that has less than a week left goes first. Where the time is counted from when a report was asked for, and
+#: not from when it was finished, the week covers the difference.
+HURRY_AFTER = {"mws": timedelta(days=90 - 7), "sp-api": timedelta(days=30 - 7)}
 #: One UpdateReportAcknowledgements takes up to 100 ids (MWS documentation).
 ACKNOWLEDGE_AT_ONCE = 100
 

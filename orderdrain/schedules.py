@@ -96,13 +96,15 @@ def _drained(name: str) -> ReportType:
 
 def compare(declared: Mapping[str, str], at_amazon: Iterable[ScheduleInfo]) -> list[Change]:
     """The changes that would make Amazon's side agree with what is declared; nothing for what is not declared."""
-    there = {info.report_type: info.every for info in at_amazon}
+    at_amazon = list(at_amazon)
+    there = {info.report_type: info.every for info in at_amazon if info.ours}
+    scheduled = {info.report_type for info in at_amazon if info.every != NEVER}
     changes = []
     for report_type, every in sorted(declared.items()):
         now = there.get(report_type, NEVER)
         if now == every:
             continue
-        cancelled = [t for t in REPORT_TYPES[report_type].twins if there.get(t, NEVER) != NEVER and t not in declared]
+        cancelled = [twin for twin in REPORT_TYPES[report_type].twins if twin in scheduled and twin not in declared]
         blocked = None
         if every != NEVER and cancelled:
             blocked = f"Amazon would cancel {cancelled[0]}, which is scheduled there and not declared here"

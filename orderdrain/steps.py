@@ -70,7 +70,9 @@ def listing_turn(s: Services, connection: Connection, *, full: bool, since: date
         s.clock.refresh()
         turn = s.accounts.take_listing(connection, s.worker, full=full, since=since)
         if turn is None:
-            raise NothingToDo(f"account {account}: paused, or being listed or acknowledged by another worker")
+            raise NothingToDo(
+                f"account {account}: {connection.api} waits, is paused, or another worker lists or acknowledges it"
+            )
         try:
             with renewed(s, lambda: s.accounts.renew(turn), lambda: lock.extend() or True):
                 yield turn

@@ -214,13 +214,16 @@ class SpApiReports:
         return tuple(info for group in groups for info in self._schedules(group).values())
 
     def set_schedule(self, report_type: str, every: str) -> str | None:
-        """A new schedule of the same type and marketplaces replaces the old one (SP-API documentation)."""
+        """A new schedule of the same type and marketplaces replaces the old one (SP-API documentation); one of that
+        type for other marketplaces is another's, and stays."""
         if every != NEVER:
             wanted = {"reportType": report_type, "marketplaceIds": self._marketplaces, "period": every}
             _, evidence = self._ask("createReportSchedule", "POST", f"{_REPORTS}/schedules", _anything, body=wanted)
             return evidence.request_id
         request_id = None
-        for schedule_id in self._schedules([report_type]):
+        for schedule_id, info in self._schedules([report_type]).items():
+            if not info.ours:
+                continue
             path = f"{_REPORTS}/schedules/{quote(schedule_id, safe='')}"
             _, evidence = self._ask("cancelReportSchedule", "DELETE", path, _anything)
             request_id = evidence.request_id
@@ -292,7 +295,8 @@ class SpApiReports:
 
     def _schedules(self, report_types: Sequence[str]) -> dict[str, ScheduleInfo]:
         query = urlencode({"reportTypes": ",".join(report_types)})
-        found, _ = self._ask("getReportSchedules", "GET", f"{_REPORTS}/schedules?{query}", sp_json.schedules)
+        read = partial(sp_json.schedules, marketplaces=self._marketplaces)
+        found, _ = self._ask("getReportSchedules", "GET", f"{_REPORTS}/schedules?{query}", read)
         return found
 
     def _ask(

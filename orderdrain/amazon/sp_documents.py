@@ -62,7 +62,10 @@ def stated_reason(http: Http, url: str) -> str | None:
     fetch(http, url, body.extend, max_bytes=MAX_REASON_BYTES)
     if body.startswith(_GZIP):
         body = bytearray(zlib.decompressobj(wbits=31).decompress(body, MAX_REASON_BYTES))
-    text = body.decode("utf-8", errors="replace")
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        return "the document that states the reason is no text in UTF-8"
     try:
         told = json.loads(text)
     except (ValueError, RecursionError):

@@ -14,6 +14,7 @@ from orderdrain.amazon import ListedReport, RequestInfo, ScheduleInfo
 from orderdrain.amazon.wire import Refusal, moment
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
 #: An answer as it was read: a JSON object.
@@ -115,13 +116,14 @@ def restricted_token(told: Told) -> tuple[str, int]:
     return _required(told, "restrictedDataToken"), seconds if isinstance(seconds, int) else 0
 
 
-def schedules(told: Told) -> dict[str, ScheduleInfo]:
-    """getReportSchedules, by Amazon's id of each. It has one page."""
+def schedules(told: Told, marketplaces: Sequence[str]) -> dict[str, ScheduleInfo]:
+    """getReportSchedules, by Amazon's id of each; those for these very `marketplaces` are ours. It has one page."""
     return {
         _required(schedule, "reportScheduleId"): ScheduleInfo(
             _required(schedule, "reportType"),
             _required(schedule, "period"),
             _moment(schedule, "nextReportCreationTime"),
+            ours=sorted(schedule.get("marketplaceIds") or marketplaces) == sorted(marketplaces),
         )
         for schedule in _objects(told, "reportSchedules")
     }

@@ -8,3 +8,6 @@ UPDATE report_requests SET again = 1 WHERE request_key LIKE '%-again';
 -- What came to nothing, and was not asked for again: what `orderdrain status` tells.
 CREATE INDEX report_requests_to_nothing ON report_requests (account)
     WHERE asked_again_as IS NULL AND status IN ('cancelled', 'fatal', 'refused');
+
+-- A listing of this connection waits (a quota, a failure): not before.
+ALTER TABLE connections ADD COLUMN list_after timestamptz NOT NULL DEFAULT '-infinity';

@@ -59,11 +59,11 @@ class EmulatedClock:
         return datetime.fromisoformat(self._emulator.get("/_emulator/clock")["now"])
 
 
-def client(emulator, account="acme", *, tokens=None, quota=None):
+def client(emulator, account="acme", *, tokens=None, quota=None, marketplaces=None):
     told = emulator.account(account)
     return SpApiReports(
         emulator.first_line["sp_api"],
-        told["marketplaces"],
+        marketplaces or told["marketplaces"],
         tokens=tokens or Tokens(emulator, account),
         http=Http(read_seconds=1),
         clock=EmulatedClock(emulator),
@@ -327,3 +327,17 @@ def test_schedules_are_set_replaced_and_removed(emulator):
     assert ours() == ["PT1H"]
     api.set_schedule(SHIPPING, "_NEVER_")
     assert ours() == []
+
+
+def test_a_schedule_for_other_marketplaces_is_neither_ours_nor_touched(emulator):
+    """SP-API keeps one for each type and set of marketplaces: who drains two of them together leaves one alone."""
+    whole = client(emulator, "bravo")
+    one_of_them = client(emulator, "bravo", marketplaces=emulator.account("bravo")["marketplaces"][:1])
+    one_of_them.set_schedule(SHIPPING, "PT1H")
+    whole.set_schedule(SHIPPING, "PT15M")
+
+    told = sorted((info.every, info.ours) for info in whole.list_schedules() if info.report_type == SHIPPING)
+    assert told == [("PT15M", True), ("PT1H", False)]
+    whole.set_schedule(SHIPPING, "_NEVER_")
+    (left,) = [info for info in one_of_them.list_schedules() if info.report_type == SHIPPING]
+    assert (left.every, left.ours) == ("PT1H", True)

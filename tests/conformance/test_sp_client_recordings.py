@@ -144,7 +144,7 @@ def test_recorded_schedules_say_what_is_scheduled(amazon):
     amazon.will_answer(_recorded("sandbox_getReportSchedules_200"))
     at = datetime(2024, 3, 11, 15, 3, 44, 973000, tzinfo=UTC)
     assert client(amazon.url).list_schedules() == (
-        ScheduleInfo("FEE_DISCOUNTS_REPORT", "PT5M", at),
+        ScheduleInfo("FEE_DISCOUNTS_REPORT", "PT5M", at, ours=False),
         ScheduleInfo("GET_FBA_FULFILLMENT_CUSTOMER_TAXES_DATA", "PT5M", at),
     )
     one = json.loads(_recorded("sandbox_getReportSchedule_200").body)

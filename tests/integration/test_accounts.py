@@ -49,6 +49,20 @@ def test_declaring_an_account_again_changes_it_and_keeps_its_reports(books, conn
     assert books.row(key).state == "listed"
 
 
+def test_a_new_report_type_is_listed_as_far_back_as_amazon_keeps(books, connection):
+    """Back to the last listing only, the type that it did not ask for would begin today."""
+    books.accounts.end_listing(take_listing(books, connection, full=True))
+    add_account(books, report_types={ORDERS: "_1_HOUR_"})
+    turn = take_listing(books, connection)
+    assert turn.since is not None
+    books.accounts.end_listing(turn)
+
+    add_account(books, report_types={ORDERS: "_1_HOUR_", "_GET_SOMETHING_NEW_": "_1_HOUR_"})
+
+    turn = take_listing(books, connection)
+    assert (turn.full, turn.since) == (True, None)
+
+
 def test_an_account_needs_an_application(books):
     """The message says the command that adds it."""
     account = Account(ACME, "A1", ("ATVPDKIKX0DER",), {}, manage_schedules=False)
@@ -301,6 +315,45 @@ def test_a_listing_that_failed_begins_anew_and_counts(books, connection):
 
     books.accounts.end_listing(take_listing(books, connection))
     assert take_listing(books, connection).attempts == 1
+
+
+def with_a_second_connection(books):
+    """The account moves from MWS to SP-API, and has both for a while."""
+    books.accounts.add_application("app", api="sp-api", key_id="amzn1.id", secret="s")
+    account = Account(ACME, "AACME", ("ATVPDKIKX0DER",), {"GET_SOMETHING": "PT15M"}, manage_schedules=False)
+    told = {"api": "sp-api", "application": "app", "endpoint": "http://127.0.0.1:1", "token": "Atzr|"}
+    books.accounts.add(account, **told, list_every=timedelta(minutes=15))
+    return books.accounts.connection(ACME, "sp-api")
+
+
+def test_each_of_two_connections_waits_for_as_long_as_it_must(books, connection):
+    """The trouble of the one is not the other's, and is not tried at the other's pace."""
+    other = with_a_second_connection(books)
+    assert books.accounts.due_to_list() == [ACME]
+    hour = books.now() + timedelta(hours=1)
+    books.accounts.wait_to_list(take_listing(books, connection), hour, next_token=None, failed=True)
+    books.accounts.end_listing(take_listing(books, other))
+
+    expire(books, seconds=30 * 60)
+    assert books.accounts.due_to_list() == [ACME], "at its interval, for the other one"
+    assert take_listing(books, connection) is None
+    books.accounts.end_listing(take_listing(books, other))
+    expire(books, seconds=31 * 60)
+    assert take_listing(books, connection).attempts == 2
+
+
+def test_a_connection_whose_wait_is_short_is_not_kept_waiting_by_the_other(books, connection):
+    """An interval is a quarter of an hour; a backoff begins with half a minute."""
+    other = with_a_second_connection(books)
+    assert books.accounts.due_to_list() == [ACME]
+    books.accounts.end_listing(take_listing(books, other))
+    soon = books.now() + timedelta(seconds=30)
+    books.accounts.wait_to_list(take_listing(books, connection), soon, next_token=None, failed=True)
+
+    expire(books, seconds=31)
+
+    assert books.accounts.due_to_list() == [ACME]
+    assert take_listing(books, connection).attempts == 2
 
 
 def test_once_a_day_a_listing_is_without_the_filter(books, connection):

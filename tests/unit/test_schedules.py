@@ -14,6 +14,7 @@ from orderdrain.schedules import INTERVALS, Change, check_declaration, check_req
 FLAT = "_GET_FLAT_FILE_ORDERS_DATA_"
 CONVERGED = "_GET_CONVERGED_FLAT_FILE_ORDER_REPORT_DATA_"
 XML = "_GET_ORDERS_DATA_"
+SHIPPING = "GET_FLAT_FILE_ORDER_REPORT_DATA_SHIPPING"
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
@@ -45,6 +46,16 @@ def test_a_change_that_would_cancel_anothers_schedule_is_blocked(twin):
 
     assert twin in change.blocked
     assert str(change) == f"{FLAT} _NEVER_ > _15_MINUTES_ (not changed: {change.blocked})"
+
+
+def test_a_schedule_for_other_marketplaces_is_not_the_declared_one():
+    """SP-API keeps both, each for its marketplaces: the other one neither stands for ours nor is it in the way."""
+    others = ScheduleInfo(SHIPPING, "PT5M", ours=False)
+    assert compare({SHIPPING: "PT15M"}, [others]) == [Change(SHIPPING, "_NEVER_", "PT15M")]
+    assert compare({SHIPPING: "PT15M"}, [ScheduleInfo(SHIPPING, "PT15M"), others]) == []
+    assert compare({SHIPPING: "_NEVER_"}, [others]) == []
+    (change,) = compare({SHIPPING: "PT15M"}, [ScheduleInfo("GET_ORDER_REPORT_DATA_SHIPPING", "PT1H", ours=False)])
+    assert change.blocked, "whether Amazon would cancel the twin of other marketplaces, nobody says"
 
 
 def test_removing_a_schedule_cancels_nobody_elses():

@@ -120,4 +120,4 @@ def test_a_schedule_that_lacks_what_the_model_promises_is_refused(missing):
     told = {"reportScheduleId": "1", "reportType": "T", "period": "PT15M"}
     del told[missing]
     with pytest.raises(ValueError, match=missing):
-        sp_json.schedules({"reportSchedules": [told]})
+        sp_json.schedules({"reportSchedules": [told]}, ["ATVPDKIKX0DER"])

@@ -239,16 +239,14 @@ def test_a_schedule_is_set_for_the_accounts_marketplaces(amazon):
 
 
 @pytest.mark.parametrize("body", [b"", b"{}"])
-def test_a_schedule_is_removed_by_amazons_id_of_it_and_all_of_its_type(amazon, body):
-    """There may be one for each marketplace. The model has no body for that answer."""
-    two = {"reportSchedules": [SCHEDULE, {**SCHEDULE, "reportScheduleId": "ID2"}]}
-    amazon.will_answer(answer(two), Answer(200, body, {"x-amzn-RequestId": "req-5"}))
+def test_a_schedule_is_removed_by_amazons_id_of_it_and_that_of_other_marketplaces_stays(amazon, body):
+    """There may be one for each set of marketplaces: those are another's. The model has no body for that answer."""
+    ours = {**SCHEDULE, "marketplaceIds": ["A2EUQ1WTGCTBG2", "ATVPDKIKX0DER"]}
+    others = {**SCHEDULE, "reportScheduleId": "ID2", "marketplaceIds": ["ATVPDKIKX0DER"]}
+    amazon.will_answer(answer({"reportSchedules": [others, ours]}), Answer(200, body, {"x-amzn-RequestId": "req-5"}))
     assert client(amazon.url).set_schedule(SHIPPING, "_NEVER_") == "req-5"
     assert _query(amazon.asked[0]) == {"reportTypes": [SHIPPING]}
-    assert [(one.method, one.path) for one in amazon.asked[1:]] == [
-        ("DELETE", "/reports/2021-06-30/schedules/ID%2F1"),
-        ("DELETE", "/reports/2021-06-30/schedules/ID2"),
-    ]
+    assert [(one.method, one.path) for one in amazon.asked[1:]] == [("DELETE", "/reports/2021-06-30/schedules/ID%2F1")]
 
 
 def test_removing_a_schedule_that_is_not_there_changes_nothing(amazon):

@@ -265,6 +265,7 @@ def test_a_report_that_amazon_does_not_know_is_given_up(amazon):
         (b"buyer-name\tship-city\nJo Doe\tLyon\n", "its document states no reason"),
         (b"x" * 301, "its document states no reason"),
         (b"Jo Doe\nLyon\n", "its document states no reason"),
+        (b"Keine Daten f\xfcr diesen Zeitraum", "is no text in UTF-8"),
         (gzip.compress(b"No.", mtime=0)[:-9], "cannot be read"),
         (b"\x1f\x8b\x08\xff\xff\xff" + bytes(40), "cannot be read"),
         (b"x" * 70_000, "cannot be read"),
