@@ -101,6 +101,16 @@ def test_no_service_has_a_default_password_or_listens_beyond_this_machine():
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
+def test_who_stores_or_reads_what_is_sealed_has_the_keys_and_nobody_else():
+    """Without them a worker would keep buyers' data and a seller's token in clear, and no real seller be accepted."""
+    holders = {name: service for name, service in SERVICES.items() if "secrets" in service}
+    assert set(holders) == {"worker", "accounts"}
+    for service in holders.values():
+        (name,) = service["secrets"]
+        assert service["environment"]["ORDERDRAIN_KEYS"] == f"/run/secrets/{name}"
+        assert yaml.safe_load(COMPOSE.read_text())["secrets"][name]["file"].startswith("${KEYS_FILE:?")
+
+
 def test_every_long_running_service_restarts_and_has_a_health_check():
     """`up` is not `well`."""
     lasting = {name: service for name, service in SERVICES.items() if name not in {"migrate", "accounts"}}
