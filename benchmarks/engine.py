@@ -69,7 +69,7 @@ def main() -> int:
     result = summary(rounds)
     print(json.dumps(result, indent=2))
     print(f"the judge: {verdict}")
-    _keep(result)
+    keep("engine", result)
     return 0 if verdict.ok and result["ratio"]["median"] >= FLOOR else 1
 
 
@@ -207,10 +207,10 @@ def _told(one: dict[str, Any]) -> str:
     return f"{reports:.1f} reports/s, {nothing:.1f} of nothing, ratio {reports / nothing:.2f}"
 
 
-def _keep(result: dict[str, Any]) -> None:
-    """Beside what other benchmarks have found."""
+def keep(name: str, result: dict[str, Any]) -> None:
+    """Writes a result down, beside what other benchmarks have found."""
     kept = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
-    RESULTS.write_text(json.dumps({**kept, "engine": result}, indent=2, sort_keys=True) + "\n", "utf-8")
+    RESULTS.write_text(json.dumps({**kept, name: result}, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

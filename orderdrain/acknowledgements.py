@@ -186,6 +186,8 @@ def _end(
     detail: str,
     request_id: str | None,
 ) -> int:
+    if not report_ids:
+        return 0
     cursor.execute(
         f"UPDATE reports r SET lease_owner = NULL, lease_until = NULL, {change}"
         " FROM (SELECT account, api, report_id, attempts FROM reports WHERE account = %(account)s AND api = %(api)s"
@@ -212,6 +214,8 @@ def _end(
 
 
 def _used_up(cursor: Cursor, turn: Turn, report_ids: Sequence[str]) -> list[str]:
+    if not report_ids:
+        return []
     cursor.execute(
         "SELECT report_id FROM reports WHERE account = %s AND api = %s AND report_id = ANY(%s)"
         " AND state = 'parsed' AND attempts >= %s",

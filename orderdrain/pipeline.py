@@ -92,13 +92,16 @@ def _list(s: Services, connection: Connection, full: bool, since: datetime | Non
         seen = entered = 0
         for page in _pages(api, connection, turn):
             seen += len(page.reports)
-            entered += s.ledger.enter(
+            new = s.ledger.enter(
                 account, api.api, page.reports, listing=turn.listing, worker=s.worker, request_id=page.request_id
             )
             missed = s.requests.enter_come_to_nothing(account, api.api, page.came_to_nothing)
             if missed:
                 log.info("scheduled reports came to nothing", account=account, count=missed)
-            send_due(s, account)
+            # Most listings find nothing: what else is due is for the sweep.
+            if new:
+                send_due(s, account)
+            entered += new
         push = s.notices.judge(turn)
         s.accounts.end_listing(turn)
     if push.works != push.worked:

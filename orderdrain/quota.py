@@ -62,8 +62,9 @@ RATE_FACTOR = 100
 RATE_ROUNDING = 0.00005
 
 #: Real seconds after which Redis forgets an unused bucket. Application time is never slower than real time, so by then
-#: more than the hour that a bucket remembers has passed; forgotten means one token instead of a full bucket.
-FORGET_SECONDS = 2 * 3600
+#: more than the hour that a bucket remembers has passed. Forgotten means one token instead of a full bucket: a seller
+#: whose reports come at once, each night, must not wait for them one by one.
+FORGET_SECONDS = 2 * 24 * 3600
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -131,7 +132,14 @@ class BoundQuota:
 
     def take(self, operation: str) -> None:
         """Takes a token for one call, now. Raises Throttled, with the time when to ask again, and takes none."""
-        went, next_at, why, _, _, hourly = self._run(self._ask, operation, 1)
+        self._must_go(operation, 1)
+
+    def check(self, operation: str) -> None:
+        """Raises Throttled where `take` would; takes nothing. For who would make other calls first, in vain."""
+        self._must_go(operation, 0)
+
+    def _must_go(self, operation: str, tokens: int) -> None:
+        went, next_at, why, _, _, hourly = self._run(self._ask, operation, tokens)
         if not went:
             reasons = {
                 b"bucket": f"quota restores {self._rule(operation).restores}",

@@ -146,6 +146,9 @@ class QuotaNotes:
     def take(self, operation: str) -> None:
         self.taken.append(operation)
 
+    def check(self, operation: str) -> None:
+        pass
+
     def learned(self, operation: str, *, maximum, remaining, resets_at) -> None:
         self.told.append((operation, maximum, remaining, resets_at))
 

@@ -150,6 +150,8 @@ class SpApiReports:
 
         A report that could not be made says why in its document: GiveUp tells it.
         """
+        # Of this call quota gives least: without a token for it, those before it would be made for nothing.
+        self._quota.check("getReportDocument")
         report, evidence = self._ask("getReport", "GET", _report_path(report_id), sp_json.report)
         if report.status == "FATAL":
             raise GiveUp(f"Amazon could not make it: {self._stated(report)}", evidence=evidence)

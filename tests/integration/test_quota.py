@@ -15,7 +15,7 @@ from emulator.quota import Limit
 from emulator.quota import Quotas as EmulatedQuotas
 from orderdrain.amazon import mws, sp_api
 from orderdrain.errors import DependencyDown, Throttled
-from orderdrain.quota import LATE_SECONDS, Quota, QuotaRule
+from orderdrain.quota import FORGET_SECONDS, LATE_SECONDS, Quota, QuotaRule
 from orderdrain.redis_client import connect
 
 START = datetime(2026, 11, 24, 14, tzinfo=UTC)
@@ -135,6 +135,16 @@ def test_asking_in_vain_costs_nothing(quota, clock):
     assert told == {clock.now() + timedelta(seconds=60)}
     clock.wait(60)
     assert takes(quota) == 1
+
+
+def test_looking_whether_a_call_may_go_takes_nothing(quota, clock):
+    """Who would make other calls first looks, and then takes."""
+    quota.check("GetReport")
+    quota.check("GetReport")
+    quota.take("GetReport")
+    with pytest.raises(Throttled, match=r"^throttled by GetReport, quota restores 1/min$") as caught:
+        quota.check("GetReport")
+    assert caught.value.until == clock.now() + timedelta(seconds=60)
 
 
 def test_operations_and_connections_have_buckets_of_their_own(redis, clock):
@@ -578,7 +588,7 @@ def test_redis_keeps_no_bucket_for_ever(quota, redis):
         b"od:quota:{acme:mws}:GetReport:hour",
         b"od:quota:{acme:mws}:UpdateReportAcknowledgements",
     ]
-    assert all(0 < redis.ttl(key) <= 7200 for key in keys)
+    assert all(0 < redis.ttl(key) <= FORGET_SECONDS for key in keys)
 
 
 def test_peeking_takes_nothing_and_remembers_nothing(quota, redis, clock):

@@ -50,6 +50,11 @@ def test_a_bucket_is_forgotten_only_after_all_that_it_remembers_is_past():
     assert max(longest_memory, slowest_to_fill) < FORGET_SECONDS
 
 
+def test_a_bucket_that_is_used_once_a_day_is_not_forgotten():
+    """A seller whose fifteen reports come each night would wait for them one by one."""
+    assert 24 * 3600 + QuotaRule(15, 60, 60).room_milliseconds / 1000 < FORGET_SECONDS
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(60, "1/min"), (45, "1 per 45 s"), (2, "1 per 2 s"), (59.88, "1 per 59.88 s")]
 )

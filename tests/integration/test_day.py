@@ -1,0 +1,41 @@
+"""The benchmark of a whole day (benchmarks/day.py) in short: delays held against the least that quotas allow."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.arrivals import Arrival, plan
+from benchmarks.day import CEILING, SPEED, Day, fleet
+from emulator.sellers import make_sellers
+from tests.emulator_process import Emulator
+from workers.judge import judge
+
+SELLERS = 8
+
+
+@pytest.mark.parametrize("announced", [False, True])
+def test_reports_are_hardly_later_than_amazons_quotas_allow(database_url, redis_url, tmp_path, announced):
+    """Half an hour of a day, in which one seller has twice as many documents at once as a bucket holds: at the true
+    rates no call is over quota, and the median report is at most 1.2 times as late as the best could have it."""
+    names = ",".join(seller.account for seller in make_sellers(1, SELLERS))
+    env = {
+        "ORDERDRAIN_DATABASE_URL": database_url,
+        "ORDERDRAIN_REDIS_URL": redis_url,
+        "ORDERDRAIN_ARCHIVE": str(tmp_path / "archive"),
+        "ORDERDRAIN_LOG_LEVEL": "error",
+    }
+    with (
+        Emulator.start(sellers=SELLERS, sp_api_sellers=names, speed=SPEED, orders_per_minute=0, backlog=0) as emulator,
+        fleet(env, 1) as workers,
+    ):
+        day = Day(env, emulator.first_line, workers, announced=announced)
+        arrivals = [*plan(day.accounts, hours=0.5), Arrival(300, "bravo", 30)]
+        day.run(sorted(arrivals, key=lambda arrival: arrival.at), told=print)
+        result = day.result()
+        verdict = judge(emulator.url, database_url)
+
+    assert verdict.ok, verdict
+    assert result["all"]["documents"] == sum(arrival.count for arrival in arrivals)
+    assert result["quota_binds"]["documents"] >= 15
+    assert result["all"]["ratio"]["median"] <= CEILING
+    assert result["quota_binds"]["ratio"]["median"] <= CEILING
