@@ -34,6 +34,7 @@ STORE_PATH = "/tortuga/"
 #: SP-API model: a url expires after five minutes.
 LIFE = timedelta(minutes=5)
 
+_ENCODING = "response-content-encoding"
 _AWS_REGIONS = {"NA": "us-east-1", "EU": "eu-west-1", "FE": "us-west-2"}
 #: What must never be sent here: it opens the seller's other data to whoever runs the store.
 _SECRET_HEADERS = ("x-amz-access-token", "authorization", "x-amz-security-token")
@@ -86,8 +87,10 @@ class Documents:
             "X-Amz-SignedHeaders": "host",
             "X-Amz-Expires": str(int(LIFE.total_seconds())),
             "X-Amz-Credential": f"AKIAEMULATEDEMULATED/{stamp[:8]}/{_AWS_REGIONS[region]}/s3/aws4_request",
-            "X-Amz-Signature": self._signature(key, stamp),
         }
+        if region == "FE":  # in some urls the store is told which Content-Encoding to answer with, as users saw
+            query[_ENCODING] = "identity"
+        query["X-Amz-Signature"] = self._signature(key, stamp, query.get(_ENCODING, ""))
         if region == "NA":  # there urls are longer than 512 characters, which broke columns and log lines of users
             query["X-Amz-Security-Token"] = (digest * 12).hex()
         return f"{self._scheme}://{host}{STORE_PATH}{key}?{urlencode(query, quote_via=quote, safe='')}"
@@ -138,7 +141,7 @@ class Documents:
             raise Refusal("MethodNotAllowed", "The specified method is not allowed against this resource.", status=405)
         query = {name: values[-1] for name, values in parse_qs(request.query).items()}
         stamp = query.get("X-Amz-Date", "")
-        signature = self._signature(key, stamp)
+        signature = self._signature(key, stamp, query.get(_ENCODING, ""))
         if not hmac.compare_digest(signature.encode(), query.get("X-Amz-Signature", "").encode()):
             raise Refusal(
                 "SignatureDoesNotMatch",
@@ -152,8 +155,8 @@ class Documents:
             raise _Expired(expires, now)
         return stored
 
-    def _signature(self, key: str, stamp: str) -> str:
-        return hmac.digest(self._key, f"{key}\n{stamp}".encode(), "sha256").hex()
+    def _signature(self, key: str, stamp: str, encoding: str) -> str:
+        return hmac.digest(self._key, f"{key}\n{stamp}\n{encoding}".encode(), "sha256").hex()
 
 
 def _object(stored: _Stored, *, twice: bool) -> tuple[dict[str, str], bytes]:

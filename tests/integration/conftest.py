@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import pytest
 
+from tests.apis import MWS, SP_API
 from tests.drain import draining
+from tests.emulator_process import Emulator
 
 
 @pytest.fixture
 def drain(database_url, redis_url, tmp_path, emulator):
     """The path of a report in this process, for three emulated sellers; they sell what a test tells them to."""
     with draining(database_url, redis_url, tmp_path, emulator) as running:
+        yield running
+
+
+@pytest.fixture(params=[MWS, SP_API], ids=str)
+def api(request):
+    """One API after the other."""
+    return request.param
+
+
+@pytest.fixture
+def drain_on(api, database_url, redis_url, tmp_path):
+    """As `drain`, for acme, bravo, cedar and delta, who all sell at `api`."""
+    names = "acme,bravo,cedar,delta" if api is SP_API else ""
+    with (
+        Emulator.start(sellers=4, sp_api_sellers=names, orders_per_minute=0, backlog=0) as emulator,
+        draining(database_url, redis_url, tmp_path, emulator) as running,
+    ):
         yield running

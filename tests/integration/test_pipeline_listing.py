@@ -11,47 +11,12 @@ import pytest
 from tests.building import at_once
 
 
-def waits_between_pages(drain):
-    """Lists acme until quota makes it wait before the third page."""
-    drain.run(until=lambda: any("listing waits" in sentence for sentence in drain.sentences("list")))
-
-
-def page_calls(drain, operation="GetReportListByNextToken"):
-    return drain.calls(operation, account="acme")
-
-
 def entered(drain, account="acme"):
     rows = drain.s.db.query(
         "SELECT report_id, count(*) AS n FROM report_history WHERE account = %s AND event = 'entered' GROUP BY 1",
         (account,),
     )
     return {row.report_id: row.n for row in rows}
-
-
-def test_a_listing_under_change_enters_each_report_once_and_misses_none(drain):
-    """230 reports on three pages; between two pages one arrives and one leaves; entries come twice, a page is empty,
-    a token is lost: what Amazon does to a pager, all in one listing."""
-    made = drain.amazon("reports", account="acme", count=230)["report_ids"]
-    drain.fault("GetReportList", "duplicate_listing", account="acme")
-    waits_between_pages(drain)
-    assert len(entered(drain)) == 199, "two pages, of which one entry came twice"
-
-    made += drain.amazon("reports", account="acme")["report_ids"]
-    drain.amazon("acknowledge", account="acme", report_ids=[max(made[:230])])
-    drain.fault("GetReportListByNextToken", "token_corrupted", account="acme")
-    drain.run(until=lambda: any(call["code"] == "NextTokenCorrupted" for call in page_calls(drain)))
-    drain.fault("GetReportListByNextToken", "empty_page", account="acme")
-    drain.run(stride_minutes=14)
-
-    assert entered(drain) == dict.fromkeys(made, 1)
-    (corrupted,) = [call for call in page_calls(drain) if call["code"] == "NextTokenCorrupted"]
-    assert [call["token_used"] for call in page_calls(drain)].count(corrupted["token_used"]) == 1
-    (empty,) = [call for call in page_calls(drain) if call["fault"] == "empty_page"]
-    assert (empty["report_ids"], empty["next_token"]) == ([], True)
-    drain.run_message("list", {"account": "acme", "full": True})
-    drain.run()
-    assert entered(drain) == dict.fromkeys(made, 1)
-    drain.assert_judged()
 
 
 def test_what_another_program_has_acknowledged_is_found_by_the_daily_full_listing(drain):

@@ -21,26 +21,6 @@ def attempts_counted(drain):
     return drain.s.db.query("SELECT event, attempt FROM report_history WHERE event = 'failed' OR attempt > 1")
 
 
-def test_a_third_of_the_documented_quota_is_learned_from_few_refusals(drain):
-    """GetReport restores once in three minutes, not once in one. Each refused call is one that Amazon counts against
-    us, and a fleet that goes on at its old pace has two of three refused, for ever."""
-    drain.amazon("quota", account="acme", operation="GetReport", max=1, restore_seconds=180, hourly=60)
-    drain.s.db.query("UPDATE accounts SET list_every = interval '1 hour'")
-    for account in ("acme", "bravo"):
-        drain.amazon("reports", account=account, count=40)
-
-    drain.run()
-
-    slow = drain.calls("GetReport", account="acme")
-    refused = [number for number, call in enumerate(slow) if call["code"] == "RequestThrottled"]
-    assert len(refused) < len(slow) / 10
-    assert sum(number >= 20 for number in refused) <= sum(number < 20 for number in refused), "falling"
-    normal = drain.calls("GetReport", account="bravo")
-    assert at(normal[-1]) - at(normal[0]) < timedelta(minutes=41), "one a minute, as documented"
-    assert attempts_counted(drain) == []
-    drain.assert_judged(refused=len(refused))
-
-
 def test_two_accounts_of_one_seller_and_application_share_one_quota(drain):
     """Amazon counts by seller and application, whatever we call them: each by itself would be a call too many."""
     acme = drain.s.accounts.connection("acme", "mws")

@@ -93,48 +93,6 @@ def test_a_request_that_somebody_cancelled_has_ended(drain):
     drain.assert_judged()
 
 
-def test_a_slow_request_is_asked_for_once_and_keeps_nobody_waiting(drain):
-    """Users saw reports take ten hours. Meanwhile it must cost no attempt, no second request, and no other its turn."""
-    sell_to_be_told_by_request_only(drain)
-    drain.fault("RequestReport", "slow_request")
-    for account in ("bravo", "cedar"):
-        drain.amazon("reports", account=account, count=2)
-    key = enter(drain)
-
-    drain.run(until=lambda: drain.states() == {"acknowledged": 4})
-
-    took = drain.s.clock.now() - wish(drain, key).asked_at
-    assert took < timedelta(minutes=10), "the others were drained at once"
-    drain.pass_time(hours=1)
-    assert wish(drain, key).status == "submitted"
-    drain.pass_time(hours=6)
-    asked = wish(drain, key)
-    assert (asked.status, asked.attempts, asked.stuck_at) == ("in_progress", 0, None)
-    drain.pass_time(hours=3)
-    asked = wish(drain, key)
-    assert (asked.status, drain.row(asked.report_id).state) == ("done", "acknowledged")
-    assert len(drain.calls("RequestReport")) == 1
-    drain.assert_judged()
-
-
-def test_a_request_that_is_stuck_for_a_day_is_told_and_asked_for_once_more(drain):
-    """Amazon loses requests: a day later a person hears of it, and one more is made, never a third."""
-    sell_to_be_told_by_request_only(drain)
-    drain.fault("RequestReport", "stuck_request")
-    key = enter(drain)
-
-    drain.pass_time(hours=23)
-    assert len(drain.calls("RequestReport")) == 1
-    drain.pass_time(hours=30)
-
-    assert len(drain.calls("RequestReport")) == 2
-    stuck, again = wish(drain, key), wish(drain, f"{key}-again")
-    assert (stuck.asked_again_as, stuck.status) == (again.request_key, "in_progress")
-    assert (again.status, drain.row(again.report_id).state) == ("done", "acknowledged")
-    assert [log["request_key"] for log in drain.logs if "stuck" in log["event"]] == [key]
-    drain.assert_judged()
-
-
 def test_a_second_wish_that_is_stuck_too_is_followed_and_not_asked_for_again(drain):
     """What Amazon cannot make twice it will not make a third time: an endless loop of requests would use up the quota."""
     drain.amazon("reports", account="bravo")
@@ -160,23 +118,6 @@ def test_a_scheduled_report_is_not_taken_for_the_request_whose_answer_was_lost(d
     assert len(drain.states("acme")) == 1
     assert [call["status"] for call in drain.calls("RequestReport")] == [None, 200]
     assert wish(drain, key).status in {"done", "no_data"}
-    drain.assert_judged()
-
-
-def test_killed_while_it_waits_and_redis_flushed_the_same_request_goes_on(drain):
-    """The wish is a row in Postgres: what a killed worker and an empty Redis forget was never needed."""
-    drain.fault("RequestReport", "stuck_request")
-    drain.amazon("reports", account="bravo", count=2)
-    key = enter(drain)
-    drain.pass_time(hours=3)
-    before = wish(drain, key)
-
-    drain.restart(flush=True)
-    drain.pass_time(hours=5)
-
-    after = wish(drain, key)
-    assert (after.amazon_request_id, after.status) == (before.amazon_request_id, "in_progress")
-    assert len(drain.calls("RequestReport")) == 1
     drain.assert_judged()
 
 

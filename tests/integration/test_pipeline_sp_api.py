@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import gzip
 from datetime import timedelta
 
 import pytest
@@ -16,7 +15,6 @@ from workers.demo import DECLARED
 
 SHIPPING = "GET_FLAT_FILE_ORDER_REPORT_DATA_SHIPPING"
 INVOICING = "GET_FLAT_FILE_ORDER_REPORT_DATA_INVOICING"
-BODY = b"order-id\torder-item-id\tsku\tquantity-purchased\n111-0000001-0000001\t1\tTEAPOT\t1\n"
 
 
 @pytest.fixture
@@ -87,29 +85,6 @@ def test_a_report_that_took_ten_hours_is_found_by_a_listing_of_today(drain):
     drain.assert_judged()
 
 
-def test_a_slow_request_is_asked_for_once_and_keeps_nobody_waiting(drain):
-    """Two hours in the queue, six in progress: no attempt, no second request, and no other account waits."""
-    drain.amazon("orders", account="acme", count=3)
-    drain.advance(minutes=2)
-    drain.fault("createReport", "slow_request")
-    make(drain, "bravo", count=2)
-    now = drain.s.clock.now().replace(microsecond=0)
-    key = drain.s.requests.enter(
-        "acme", "sp-api", SHIPPING, start=now - timedelta(hours=24), end=now - timedelta(minutes=1), options={}
-    )
-
-    drain.run(until=lambda: drain.states("bravo") == {"acknowledged": 2})
-    assert drain.s.clock.now() - now < timedelta(minutes=10)
-    drain.pass_time(hours=4)
-    drain.restart(flush=True)
-    drain.pass_time(hours=6)
-
-    (asked,) = drain.s.db.query("SELECT * FROM report_requests WHERE request_key = %s", (key,))
-    assert (asked.status, drain.row(asked.report_id).state) == ("done", "acknowledged")
-    assert len(drain.calls("createReport")) == 1
-    drain.assert_judged()
-
-
 def test_a_scheduled_report_is_not_taken_for_the_request_whose_answer_was_lost(drain):
     """Scheduled ones stand in the same list. Taken for ours, the window that was asked for would never be told."""
     drain.fault("createReport", "no_answer")
@@ -159,37 +134,6 @@ def test_a_report_type_with_a_lower_rate_of_its_own_is_asked_for_as_rarely_and_n
     assert took[SHIPPING] >= timedelta(minutes=30)
     assert took[INVOICING] < timedelta(minutes=5)
     assert drain.verdict().over_quota == 0
-
-
-def test_a_third_of_the_documented_quota_is_learned_from_few_refusals(drain):
-    """One document in three minutes instead of one in one: no attempt is spent, and the normal seller is not held up."""
-    drain.amazon("quota", account="acme", operation="getReportDocument", max=1, restore_seconds=180)
-    make(drain, count=40)
-    make(drain, "bravo", count=40)
-
-    drain.run()
-
-    slow = drain.calls("getReportDocument", account="acme")
-    refused = [number for number, call in enumerate(slow) if call["status"] == 429]
-    assert len(refused) < len(slow) / 10
-    assert attempts_counted(drain) == []
-    assert drain.states() == {"acknowledged": 80}
-    drain.assert_judged(refused=len(refused))
-
-
-@pytest.mark.parametrize("announced", [True, False])
-@pytest.mark.parametrize("zipped", [True, False])
-def test_a_documents_bytes_say_whether_it_is_gzip(drain, announced, zipped):
-    """Amazon has announced it wrongly both ways."""
-    sent = gzip.compress(BODY) if zipped else BODY
-    (report_id,) = make(drain, body_base64=base64.b64encode(sent).decode(), gzip=announced)
-
-    drain.run()
-
-    row = drain.row(report_id)
-    assert (row.state, row.rows_new, row.bytes) == ("acknowledged", 1, len(sent))
-    with drain.s.archive.open(row.archive_key) as file:
-        assert file.read() == sent
 
 
 def test_a_report_that_could_not_be_made_is_never_parsed(drain):
