@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import datetime, timedelta
 
 import pytest
@@ -126,6 +127,8 @@ def test_a_third_of_the_documented_quota_is_learned_from_few_refusals(drain, api
     refused = [number for number, call in enumerate(slow) if call["code"] == api.throttled]
     assert len(refused) < len(slow) / 10
     assert sum(number >= 20 for number in refused) <= sum(number < 20 for number in refused), "falling"
+    apart = [at(slow[b]) - at(slow[a]) for a, b in itertools.pairwise(refused)]
+    assert all(span >= timedelta(seconds=59) for span in apart), "no two workers find it out one by one"
     normal = drain.calls(api.document, account="bravo")
     assert at(normal[-1]) - at(normal[0]) < timedelta(minutes=41), "one a minute, as documented"
     assert attempts_counted(drain) == []
