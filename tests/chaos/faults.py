@@ -174,13 +174,13 @@ class Faults:
         self._stalled("login", fault)
 
     def _login_refused(self, fault):
-        kind = {"the seller": "invalid_grant", "the application": "invalid_client"}[fault.how]
-        refusal = {"operation": "LWA", "fault": kind, "account": self._account(fault)}
+        refusal = {"the seller": "invalid_grant", "the application": "invalid_client"}[fault.how]
+        account = self._account(fault)
         self._end_access_tokens()
-        self.system.amazon("faults", **refusal, next=1_000_000)
+        self._order("LWA", refusal, account, 1_000_000)
 
         def mend():
-            self.system.amazon("faults", **refusal, next=0)
+            self._order("LWA", refusal, account, 0)
             self.system.resume()
 
         self.system.later(fault.seconds, mend)
@@ -188,7 +188,12 @@ class Faults:
     def _end_access_tokens(self):
         """The next listing of each seller at SP-API finds that its token has ended, and asks for another."""
         for account in SP_API_SELLERS:
-            self.system.amazon("faults", operation="getReports", fault="expired_access_token", account=account)
+            # Once in all: a newer token that is refused as well means that a person must look.
+            for count in (0, 1):
+                self._order("getReports", "expired_access_token", account, count)
+
+    def _order(self, operation, kind, account, count=1):
+        self.system.amazon("faults", operation=operation, fault=kind, account=account, next=count)
 
     def _stalled(self, name, fault):
         proxy = self.system.between[name]
@@ -254,14 +259,14 @@ class Faults:
         if kind == "token_corrupted" or operation.endswith("ByNextToken"):
             # A listing of one page has no next one.
             listing = "GetReportList" if api_of(account) == "mws" else "getReports"
-            self.system.amazon("faults", operation=listing, fault="empty_page", account=account)
+            self._order(listing, "empty_page", account)
         if operation == "LWA":
             self._end_access_tokens()
         if "Request" in operation or operation == "createReport":
             if self.system.database_url is None:
                 return False
             self._request(account)
-        self.system.amazon("faults", operation=operation, fault=kind, next=1 + fault.pick % 2, account=account)
+        self._order(operation, kind, account, 1 if kind == "expired_access_token" else 1 + fault.pick % 2)
         return True
 
     def _archive_full(self, fault):

@@ -62,7 +62,7 @@ def broken_promises(system, faults):
         "work_done_twice": [*_downloaded_twice(system, calls, faults), *_listed_twice(calls, faults)],
         "left": _left(system, found, faults),
         "buyers_seen": _buyers_seen(system),
-        "secrets_seen": _secrets_seen(system),
+        "secrets_seen": _secrets_seen(system, calls),
         "bugs": _bugs(system),
     }
 
@@ -202,13 +202,14 @@ def _buyers_seen(system):
 _TOKENS = {"Atza|", "Atz.sprdt|", "X-Amz-Signature", STORE_PATH}
 
 
-def _secrets_seen(system):
-    """Passwords, keys, tokens and urls of documents, outside the memory of who uses them; and what lies on the
-    archive's disk in clear."""
+def _secrets_seen(system, calls):
+    """Passwords, keys, tokens and urls of documents, outside the memory of who uses them; tokens sent to the store of
+    documents; and what lies on the archive's disk in clear."""
     kinds = ("secret_key", "client_secret", "refresh_token")
     secrets = {told[kind] for told in system.stack.emulator["accounts"] for kind in kinds if kind in told} | _TOKENS
     secrets |= {urlsplit(url).password for url in (system.database_url, system.redis_url)}
     seen = [f"a secret in {place}" for place, text in _places(system).items() if any(s in text for s in secrets)]
+    seen += [f"a token in the request for a document, at {call['at']}" for call in calls if call.get("leak")]
     files = [path for path in (system.folder / "archive").rglob("*") if path.is_file()]
     # One whose writer was killed before its first block is empty.
     clear = [path for path in files if path.stat().st_size and not path.read_bytes().startswith(_SEALED)]

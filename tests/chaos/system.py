@@ -220,6 +220,8 @@ class System:
         self.amazon("faults", clear=True)
         self.amazon("stop-selling")
         self.resume()
+        # A refusal may still be on its way.
+        self.later(LEASE, self.resume)
 
     def wake_all(self):
         """Whatever sleeps by SIGSTOP goes on."""

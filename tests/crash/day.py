@@ -179,6 +179,7 @@ def outcome(drain):
         "asked for": sum(call["operation"] in {"RequestReport", "createReport"} and call["applied"] for call in calls),
         "half files": _half_files(drain, reports),
         "in clear": _in_clear(drain),
+        "leaks": sum(call.get("leak", False) for call in calls),
         "held": query("SELECT count(*) FROM reports WHERE lease_owner IS NOT NULL")[0].count
         + query("SELECT count(*) FROM connections WHERE turn IS NOT NULL")[0].count,
         "never quiet": drain.never_quiet,
@@ -204,6 +205,7 @@ def broken_promises(seen, wanted):
         "asked_twice": seen["asked for"] - wanted["asked for"],
         "half_files": seen["half files"],
         "in_clear": seen["in clear"],
+        "tokens_leaked": seen["leaks"],
         "still_held": seen["held"],
         "never_quiet": int(seen["never quiet"]),
         "bugs": len(seen["bugs"]),
