@@ -70,7 +70,7 @@ def _put_together(server: Server, faults: Faults, options: argparse.Namespace) -
     }
     server.faults = faults
     server.lwa = Lwa(world, tokens, faults, record, seed=options.seed)
-    server.documents = Documents(world, faults, record, seed=options.seed, scheme=server.scheme)
+    server.documents = Documents(world, faults, record, seed=options.seed, url=server.url)
     server.sp_api = SpApi(world, quotas, faults, record, tokens, server.documents, seed=options.seed)
     server.mws = Mws(world, quotas, faults, record, seed=options.seed, on_acknowledge=options.on_acknowledge)
     server.sqs = sqs

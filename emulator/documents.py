@@ -9,12 +9,13 @@ from __future__ import annotations
 import gzip
 import hashlib
 import hmac
+import re
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, quote, urlencode
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 from xml.sax.saxutils import escape
 
 from emulator.call import Reply
@@ -34,6 +35,8 @@ STORE_PATH = "/tortuga/"
 #: SP-API model: a url expires after five minutes.
 LIFE = timedelta(minutes=5)
 
+#: This server, or a proxy before it, as a caller on this machine names it.
+_HERE = re.compile(r"(127\.0\.0\.1|localhost|\[::1\]):[0-9]+")
 _ENCODING = "response-content-encoding"
 _AWS_REGIONS = {"NA": "us-east-1", "EU": "eu-west-1", "FE": "us-west-2"}
 #: What must never be sent here: it opens the seller's other data to whoever runs the store.
@@ -63,17 +66,17 @@ class _Stored:
 class Documents:
     """The store. Its calls are recorded as operation `document`; no quota limits them."""
 
-    def __init__(self, world: World, faults: Faults, record: Record, *, seed: int, scheme: str) -> None:
+    def __init__(self, world: World, faults: Faults, record: Record, *, seed: int, url: str) -> None:
         self._world = world
         self._faults = faults
         self._record = record
         self._seed = seed
-        self._scheme = scheme
+        self._url = url
         self._key = hashlib.sha256(f"{seed}/documents".encode()).digest()
         self._stored: dict[str, _Stored] = {}
 
     def sign(self, account: Account, document: Document, now: datetime, *, compressed: bool, host: str) -> str:
-        """A url that is good for five minutes, at the `host` that its asker knows (there may be a proxy between). Twice
+        """A url that is good for five minutes, by the way that its asker came: there may be a proxy between. Twice
         asked for, it is another url of the same object."""
         name = f"{self._seed}/{account.seller.account}/{document.document_id}/{compressed}"
         digest = hashlib.sha256(name.encode()).digest()
@@ -93,7 +96,9 @@ class Documents:
         query["X-Amz-Signature"] = self._signature(key, stamp, query.get(_ENCODING, ""))
         if region == "NA":  # there urls are longer than 512 characters, which broke columns and log lines of users
             query["X-Amz-Security-Token"] = (digest * 12).hex()
-        return f"{self._scheme}://{host}{STORE_PATH}{key}?{urlencode(query, quote_via=quote, safe='')}"
+        # Names of Amazon's, and names without a port, are taken as well, but lead elsewhere.
+        base = f"{urlsplit(self._url).scheme}://{host}" if _HERE.fullmatch(host) else self._url
+        return f"{base}{STORE_PATH}{key}?{urlencode(query, quote_via=quote, safe='')}"
 
     def handle(self, request: HttpRequest) -> Reply:
         """Answers one request and records it."""

@@ -121,7 +121,9 @@ class Requests:
             f"  NOT EXISTS (SELECT {of_its_type} AND e.status IN ('asked', 'submitted', 'in_progress')"
             "   AND e.report_type = r.report_type AND (e.again = 1 OR e.scheduled))"
             f"  AND (r.place = 1 OR EXISTS (SELECT {of_its_type} AND e.status = 'done' AND e.again = 1"
-            "   AND e.report_type = r.report_type AND e.ended_at > app_now() - %(enough)s)))"
+            "   AND e.report_type = r.report_type AND e.ended_at > app_now() - %(enough)s"
+            "   AND EXISTS (SELECT FROM report_requests o WHERE o.account = e.account"
+            "    AND o.asked_again_as = e.request_key AND o.status = 'cancelled'))))"
             " ON CONFLICT DO NOTHING RETURNING request_key",
             {
                 **_NEWS,

@@ -25,6 +25,7 @@ from orderdrain.quota import QuotaRule
 from tests import drain as drains
 from tests.building import ORDERS
 from tests.crash.world import LEASE_SECONDS, STILL
+from tests.raw_sp_api import Client
 from workers.demo import SHIPPING, add_emulator_accounts
 from workers.judge import judge
 
@@ -37,8 +38,9 @@ STRIDE = 20
 WELL = {"lost": 0, "doubled": 2, "wrong": 0, "unfinished": 1, "over_quota": 0}
 #: Rounds of waiting that no day needs that ends: the longest has six.
 ROUNDS = 12
-#: So that four reports fill two pages at MWS, and three at SP-API, as 101 would at Amazon.
-PAGE_SIZE, SP_PAGE_SIZE = 3, 2
+#: So that four reports fill two pages, as 101 would at Amazon.
+PAGE_SIZE = 3
+SCHEDULES = "/reports/2021-06-30/schedules"
 #: Calls that SP-API gives back within a second. Here time jumps: they come by the minute, as all others do.
 BY_THE_MINUTE = dict.fromkeys(("getReport", "createRestrictedDataToken"), QuotaRule(15, 60, None))
 #: What each seller's reports are, and how often they are to come by schedule.
@@ -53,6 +55,10 @@ _ONE_BAD_ROW = "999-0000001-0000001\t1\tTEA\t1\tTeapot\tMargit\n999-0000001-0000
 
 def stage(amazon):
     """What has been sold and told when the day begins."""
+    # Until then no schedule of cedar's: each quarter of an hour without a sale would be one more entry of its listings.
+    cedar = Client(amazon, "cedar")
+    for schedule in cedar.call("GET", SCHEDULES, reportTypes=[SHIPPING]).json["reportSchedules"]:
+        cedar.call("DELETE", f"{SCHEDULES}/{schedule['reportScheduleId']}")
     now = datetime.fromisoformat(amazon.get("/_emulator/clock")["now"])
     _post(amazon, "advance", seconds=(BEGIN - timedelta(minutes=10) - now).total_seconds())
     for account in DECLARED:
@@ -93,7 +99,7 @@ def stage(amazon):
 @contextmanager
 def worker(world, watch=None):
     """A worker of that day, in a process that does nothing else: what is set here stays so."""
-    mws.PAGE_SIZE, sp_api.PAGE_SIZE, drains.MOST_ROUNDS = PAGE_SIZE, SP_PAGE_SIZE, ROUNDS
+    mws.PAGE_SIZE, sp_api.PAGE_SIZE, drains.MOST_ROUNDS = PAGE_SIZE, PAGE_SIZE, ROUNDS
     sp_api.QUOTAS.update(BY_THE_MINUTE)
     with world.open(watch) as drain:
         yield drain

@@ -372,7 +372,8 @@ def test_once_a_day_a_listing_is_without_the_filter(books, connection):
     books.clock.advance(DAILY)
     again = take_listing(books, connection)
     assert again.full
-    assert timedelta(0) <= again.since - (began - OVERLAP["mws"]) < timedelta(seconds=5)
+    # Ours and Postgres's clock: they differ by as much as a slow answer.
+    assert abs(again.since - (began - OVERLAP["mws"])) < timedelta(seconds=5)
 
 
 def test_a_full_listing_that_did_not_end_does_not_count(books, connection):
