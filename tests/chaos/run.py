@@ -124,10 +124,12 @@ def waits(system):
             "SELECT state, count(*) FROM reports WHERE state IN ('listed', 'downloaded', 'parsed') GROUP BY 1"
         )
     ]
-    # One that is stuck at Amazon for more than a day is followed for ever, and was asked for once more.
+    # One that is stuck at Amazon for more than a day is followed for ever, and was asked for once more. What came to
+    # nothing is asked for again when its hours are over, the last time after sixteen.
     ((requests,),) = system.query(
         "SELECT count(*) FROM report_requests"
         " WHERE status IN ('asked', 'submitted', 'in_progress') AND stuck_at IS NULL"
+        " AND NOT (status = 'asked' AND again > 0 AND next_attempt_at > app_now())"
     )
     found += [f"{requests} requests are open"] if requests else []
     found += [
