@@ -19,6 +19,13 @@ from emulator.documents import STORE_PATH
 from orderdrain.vault import _FILE as _SEALED
 from workers.judge import ask, compare
 
+#: A request that is still to be followed. One that is stuck at Amazon for more than a day is followed for ever, and was
+#: asked for once more. What came to nothing is asked for again when its hours are over, the last time after sixteen.
+OPEN_REQUEST = (
+    "status IN ('asked', 'submitted', 'in_progress') AND stuck_at IS NULL"
+    " AND NOT (status = 'asked' AND again > 0 AND next_attempt_at > app_now())"
+)
+
 
 @dataclass(frozen=True)
 class Excuse:
@@ -156,8 +163,7 @@ def _left(system, found, faults):
     broken += [
         Broken(f"request {key} of {account} is {status} since {asked_at}, and not stuck")
         for account, key, status, asked_at in system.query(
-            "SELECT account, request_key, status, asked_at FROM report_requests"
-            " WHERE status IN ('asked', 'submitted', 'in_progress') AND stuck_at IS NULL"
+            f"SELECT account, request_key, status, asked_at FROM report_requests WHERE {OPEN_REQUEST}"
         )
     ]
     clean = [r for r in found.not_told if (r["account"], r["report_id"]) not in faults.poisoned]

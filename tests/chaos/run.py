@@ -16,7 +16,7 @@ from pathlib import Path
 from orderdrain.policy import DAILY, FIRST_BACKOFF, LAST_BACKOFF, LAST_LOOK, MAX_ATTEMPTS, OVERLAP
 from tests.chaos.faults import Faults
 from tests.chaos.plan import LEASE, make_plan
-from tests.chaos.promises import broken_promises, story
+from tests.chaos.promises import OPEN_REQUEST, broken_promises, story
 from tests.chaos.system import SPEED, shaken_system
 from workers.judge import ask
 from workers.local import HOME
@@ -124,13 +124,7 @@ def waits(system):
             "SELECT state, count(*) FROM reports WHERE state IN ('listed', 'downloaded', 'parsed') GROUP BY 1"
         )
     ]
-    # One that is stuck at Amazon for more than a day is followed for ever, and was asked for once more. What came to
-    # nothing is asked for again when its hours are over, the last time after sixteen.
-    ((requests,),) = system.query(
-        "SELECT count(*) FROM report_requests"
-        " WHERE status IN ('asked', 'submitted', 'in_progress') AND stuck_at IS NULL"
-        " AND NOT (status = 'asked' AND again > 0 AND next_attempt_at > app_now())"
-    )
+    ((requests,),) = system.query(f"SELECT count(*) FROM report_requests WHERE {OPEN_REQUEST}")
     found += [f"{requests} requests are open"] if requests else []
     found += [
         f"{account} is being listed"

@@ -134,7 +134,7 @@ def test_a_report_that_makes_no_sense_is_refused(control, world, body):
 def test_a_documents_url_has_the_servers_scheme_and_the_host_by_which_it_was_reached(control, world, scheme, host):
     """Where the port is https, clients fetch documents by https too; and through the proxy that they know."""
     report, account = made(control, world), world.accounts["acme"]
-    documents = Documents(world, Faults(1), Record(), seed=1, scheme=scheme)
+    documents = Documents(world, Faults(1), Record(), seed=1, url=f"{scheme}://127.0.0.1:9")
     now = world.clock.now()
 
     def sign(at=now, *, packed=False):
