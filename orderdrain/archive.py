@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, cast
 from urllib.parse import parse_qs, urlsplit
 
+from orderdrain import aws
 from orderdrain.errors import DependencyDown, NotFound, SettingsError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from mypy_boto3_s3 import S3Client
 
@@ -240,8 +242,7 @@ class S3Archive:
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._sealing = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
-        self._client: S3Client | None = None
-        self._pid = 0
+        self._client = aws.Client("s3")
 
     def writer(self, key: str) -> Writer:
         return _S3Writer(self._s3(), self._place(key), self._sealing, key)
@@ -289,16 +290,8 @@ class S3Archive:
         return {"Bucket": self._bucket, "Key": self._prefix + _checked(key)}
 
     def _s3(self) -> S3Client:
-        # A connection shared by parent and child of a fork would swap their answers: each process has its own client.
-        if self._client is None or self._pid != os.getpid():
-            import boto3
-            from botocore.config import Config
-
-            patience = Config(connect_timeout=3, read_timeout=30, retries={"mode": "standard", "max_attempts": 3})
-            with _in_s3(self._bucket):
-                self._client = boto3.session.Session().client("s3", config=patience)
-            self._pid = os.getpid()
-        return self._client
+        with _in_s3(self._bucket):
+            return cast("S3Client", self._client())
 
 
 #: S3 takes parts of 5 MiB or more, 10,000 at most: reports of 80 GB fit, and this much is held in memory.
@@ -352,21 +345,5 @@ class _S3Writer(Writer):
             del self._pending[:size]
 
 
-@contextmanager
-def _in_s3(bucket: str, *, missing: str | None = None) -> Iterator[None]:
-    """Any failure of S3 becomes DependencyDown; a missing object, where one is expected, NotFound(`missing`)."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "no code")
-        # A question without a body (HEAD) is answered by the bare status.
-        if missing is not None and code in {"NoSuchKey", "404"}:
-            raise NotFound(missing) from None
-        request_id = error.response.get("ResponseMetadata", {}).get("RequestId")
-        raise DependencyDown(
-            f"the archive s3://{bucket} refuses {error.operation_name}: {code} (request id {request_id})"
-        ) from error
-    except BotoCoreError as error:
-        raise DependencyDown(f"the archive s3://{bucket} does not answer: {str(error).splitlines()[0]}") from error
+def _in_s3(bucket: str, *, missing: str | None = None) -> AbstractContextManager[None]:
+    return aws.reaching(f"the archive s3://{bucket}", missing=missing)

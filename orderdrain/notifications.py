@@ -6,18 +6,17 @@ trusted: anybody who may write to the queue can have written it, and it comes la
 
 from __future__ import annotations
 
-import os
 import re
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from orderdrain import aws
 from orderdrain.amazon import mws_xml, sp_json
-from orderdrain.errors import DependencyDown, SettingsError
+from orderdrain.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from lxml import etree
 
@@ -42,14 +41,13 @@ def read_notice(body: str) -> Notice | None:
 
     Raises ValueError, in words for a log line, when it is none that Amazon sends: never with what the message holds.
     """
-    if body.lstrip()[:1] == "<":
-        return _read_xml(body)
-    return _read_json(body)
+    read = _read_xml if body.lstrip()[:1] == "<" else _read_json
+    return read(body.encode("utf-8", "replace"))
 
 
-def _read_xml(body: str) -> Notice | None:
+def _read_xml(body: bytes) -> Notice | None:
     """MWS Subscriptions API 2013-07-01. The type is called by two names: by the documentation, and in recorded ones."""
-    root = mws_xml.read_document(body.encode("utf-8", "replace"))
+    root = mws_xml.read_document(body)
     if root is None:
         raise ValueError("neither XML nor JSON that is whole")
     kind = _text(root, "NotificationType")
@@ -73,9 +71,9 @@ def _read_xml(body: str) -> Notice | None:
     )
 
 
-def _read_json(body: str) -> Notice | None:
+def _read_json(body: bytes) -> Notice | None:
     """SP-API model. Types that are older than this one spell the names with a capital."""
-    told = sp_json.read_answer(body.encode("utf-8", "replace"))
+    told = sp_json.read_answer(body)
     if told is None:
         raise ValueError("neither XML nor JSON that is whole")
     if _field(told, "notificationType" if "notificationType" in told else "NotificationType") != _FINISHED:
@@ -159,12 +157,11 @@ class Queue:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._client: Any = None
-        self._pid = 0
+        self._client = _client_of(url)
 
     def receive(self, *, wait_seconds: int, hidden_seconds: int) -> list[Message]:
         """Up to ten messages, waited for. Nobody gets them for `hidden_seconds`; those not deleted then come again."""
-        with _at(self.url):
+        with aws.reaching(f"the queue {self.url}"):
             answer = self._sqs().receive_message(
                 QueueUrl=self.url,
                 MaxNumberOfMessages=10,
@@ -181,39 +178,16 @@ class Queue:
         """Removes up to ten messages for good. One that cannot be removed comes again."""
         if messages:
             entries = [{"Id": str(n), "ReceiptHandle": message.handle} for n, message in enumerate(messages)]
-            with _at(self.url):
+            with aws.reaching(f"the queue {self.url}"):
                 self._sqs().delete_message_batch(QueueUrl=self.url, Entries=entries)
 
     def ask(self) -> None:
         """Whether it is there and we may look at it."""
-        with _at(self.url):
+        with aws.reaching(f"the queue {self.url}"):
             self._sqs().get_queue_attributes(QueueUrl=self.url, AttributeNames=["ApproximateNumberOfMessages"])
 
     def _sqs(self) -> Any:
-        # A connection shared by parent and child of a fork would swap their answers: each process has its own client.
-        if self._client is None or self._pid != os.getpid():
-            import boto3
-            from botocore.config import Config
-
-            parts = urlsplit(self.url)
-            known = _AMAZONS.fullmatch(parts.hostname or "")
-            retries: Any = {"mode": "standard", "max_attempts": 3}
-            if known:
-                patience = Config(connect_timeout=3, read_timeout=30, retries=retries)
-                self._client = boto3.session.Session().client("sqs", region_name=known["region"], config=patience)
-            else:
-                # Amazon announces to its own SQS alone: this one is emulated, on this machine, and gets nobody's keys.
-                patience = Config(connect_timeout=3, read_timeout=30, retries=retries, proxies={})
-                self._client = boto3.session.Session().client(
-                    "sqs",
-                    endpoint_url=f"{parts.scheme}://{parts.netloc}",
-                    region_name="us-east-1",
-                    aws_access_key_id="emulated",
-                    aws_secret_access_key="emulated",  # noqa: S106 - said to an emulator
-                    config=patience,
-                )
-            self._pid = os.getpid()
-        return self._client
+        return self._client()
 
 
 #: Hosts of the real SQS. Without a region in it (queue.amazonaws.com) it is us-east-1's, or what AWS_REGION says.
@@ -222,17 +196,16 @@ _AMAZONS = re.compile(
 )
 
 
-@contextmanager
-def _at(url: str) -> Iterator[None]:
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "no code")
-        request_id = error.response.get("ResponseMetadata", {}).get("RequestId")
-        raise DependencyDown(
-            f"the queue {url} refuses {error.operation_name}: {code} (request id {request_id})"
-        ) from error
-    except BotoCoreError as error:
-        raise DependencyDown(f"the queue {url} does not answer: {str(error).splitlines()[0]}") from error
+def _client_of(url: str) -> aws.Client:
+    parts = urlsplit(url)
+    if known := _AMAZONS.fullmatch(parts.hostname or ""):
+        return aws.Client("sqs", region_name=known["region"])
+    # Amazon announces to its own SQS alone: this one is emulated, on this machine, and gets nobody's keys.
+    return aws.Client(
+        "sqs",
+        settings={"proxies": {}},
+        endpoint_url=f"{parts.scheme}://{parts.netloc}",
+        region_name="us-east-1",
+        aws_access_key_id="emulated",
+        aws_secret_access_key="emulated",  # noqa: S106 - said to an emulator
+    )
