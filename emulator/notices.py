@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 from emulator.clock import iso
+from emulator.reports import NEW_ORDERS
+from emulator.sp_report_types import SHIPPING
 
 if TYPE_CHECKING:
     from datetime import datetime
     from random import Random
 
 #: What a notice is about where nobody says otherwise.
-WANTED = {"mws": "_GET_FLAT_FILE_ORDERS_DATA_", "sp-api": "GET_FLAT_FILE_ORDER_REPORT_DATA_SHIPPING"}
+WANTED = {"mws": NEW_ORDERS, "sp-api": SHIPPING}
 DONE = {"mws": "_DONE_", "sp-api": "DONE"}
 _NOBODY = "A0NOBODYHERE0"
 
