@@ -21,6 +21,7 @@ from orderdrain import listening, pipeline
 from orderdrain.errors import OrderdrainError
 from orderdrain.reports import ReportKey
 from tests.building import open_services
+from tests.emulator_process import Emulator
 from workers.demo import add_emulator_accounts
 from workers.judge import BUYER_COLUMNS, judge
 
@@ -38,6 +39,16 @@ def draining(database_url, redis_url, folder, emulator, **settings):
             yield drain
         finally:
             drain.s.db.close()
+
+
+@contextmanager
+def draining_quiet_sellers(database_url, redis_url, folder, **options):
+    """The same for an emulator of its own, whose sellers sell only what a test tells them to; `options` are its."""
+    with (
+        Emulator.start(**{"orders_per_minute": 0, "backlog": 0, **options}) as emulator,
+        draining(database_url, redis_url, folder, emulator) as drain,
+    ):
+        yield drain
 
 
 class Drain:

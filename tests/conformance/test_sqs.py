@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 import time
 
 import boto3
@@ -14,6 +13,7 @@ from moto.server import ThreadedMotoServer
 
 from orderdrain.errors import DependencyDown
 from orderdrain.notifications import Queue, read_notice
+from tests.building import in_a_fork
 from tests.emulator_process import Emulator
 
 NUMBERS = itertools.count()
@@ -143,13 +143,7 @@ def test_a_forked_process_opens_its_own_connections(sqs, url):
     queue = Queue(url)
     queue.ask()
     ours = queue._sqs()
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.write(writer, b"own" if queue._sqs() is not ours else b"shared")
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert os.read(reader, 10) == b"own"
+    assert in_a_fork(lambda: "own" if queue._sqs() is not ours else "shared") == "own"
 
 
 # ------------------------------------------------------------------------------------------------- the emulator's alone

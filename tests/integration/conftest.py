@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.apis import MWS, SP_API
-from tests.drain import draining
-from tests.emulator_process import Emulator
+from tests.drain import draining, draining_quiet_sellers
 
 
 @pytest.fixture
@@ -26,8 +25,5 @@ def api(request):
 def drain_on(api, database_url, redis_url, tmp_path):
     """As `drain`, for acme, bravo, cedar and delta, who all sell at `api`."""
     names = "acme,bravo,cedar,delta" if api is SP_API else ""
-    with (
-        Emulator.start(sellers=4, sp_api_sellers=names, orders_per_minute=0, backlog=0) as emulator,
-        draining(database_url, redis_url, tmp_path, emulator) as running,
-    ):
+    with draining_quiet_sellers(database_url, redis_url, tmp_path, sellers=4, sp_api_sellers=names) as running:
         yield running

@@ -14,6 +14,7 @@ from moto.server import ThreadedMotoServer
 
 from orderdrain.archive import open_archive
 from orderdrain.errors import DependencyDown, NotFound, UsageError
+from tests.building import in_a_fork
 
 KEY = "acme/2026/11/24/mws-50123456789-f3"
 BYTES = "order-id\torder-item-id\r\n701-1\tGlühwein €\r\n".encode("cp1252")
@@ -264,12 +265,6 @@ def test_a_forked_process_opens_its_own_connections(s3_archive):
     """Celery forks: two processes on one connection would read each other's answers."""
     store(s3_archive, BYTES)
     client = s3_archive._s3()
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.write(writer, b"own" if s3_archive._s3() is not client else b"shared")
-        os._exit(0)
-    os.waitpid(child, 0)
 
-    assert os.read(reader, 10) == b"own"
+    assert in_a_fork(lambda: "own" if s3_archive._s3() is not client else "shared") == "own"
     assert s3_archive._s3() is client

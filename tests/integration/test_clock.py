@@ -12,6 +12,7 @@ import pytest
 from orderdrain.clock import Clock
 from orderdrain.db import Database
 from orderdrain.errors import DependencyDown
+from tests.building import in_a_fork
 
 THEN = datetime(2027, 3, 28, 0, 59, 50, tzinfo=UTC)
 
@@ -125,18 +126,7 @@ def test_a_connection_that_postgres_ended_is_replaced_at_the_next_use(db, databa
 def test_a_connection_never_crosses_a_fork(db):
     """Celery's children would else speak into each other's sessions."""
     ((parent,),) = db.query("SELECT pg_backend_pid()")
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            ((pid,),) = db.query("SELECT pg_backend_pid()")
-            os.write(writing, str(pid).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as said:
-        in_the_child = int(said.read())
-    os.waitpid(child, 0)
+    in_the_child = int(in_a_fork(lambda: db.query("SELECT pg_backend_pid() AS pid")[0].pid))
 
     assert in_the_child != parent
     assert db.query("SELECT pg_backend_pid() AS pid")[0].pid == parent

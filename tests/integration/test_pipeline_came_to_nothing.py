@@ -11,8 +11,7 @@ import pytest
 
 from orderdrain.policy import FATAL_ASKED_AGAIN
 from tests.building import ORDERS
-from tests.drain import draining
-from tests.emulator_process import Emulator
+from tests.drain import draining_quiet_sellers
 
 SHIPPING = "GET_FLAT_FILE_ORDER_REPORT_DATA_SHIPPING"
 #: Reports with given bytes, of a line each.
@@ -25,10 +24,7 @@ BOTH = pytest.mark.parametrize("who", [SP_API, MWS], ids=lambda who: who[1])
 @pytest.fixture
 def drain(database_url, redis_url, tmp_path):
     """Acme sells at SP-API, by a schedule of 15 minutes, and bravo at MWS."""
-    with (
-        Emulator.start(orders_per_minute=0, backlog=0, sellers=2, sp_api_sellers="acme") as emulator,
-        draining(database_url, redis_url, tmp_path, emulator) as running,
-    ):
+    with draining_quiet_sellers(database_url, redis_url, tmp_path, sellers=2, sp_api_sellers="acme") as running:
         yield running
 
 

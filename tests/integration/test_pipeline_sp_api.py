@@ -9,7 +9,7 @@ import pytest
 
 from orderdrain.declarations import declare
 from orderdrain.reports import ReportKey
-from tests.drain import draining
+from tests.drain import draining, draining_quiet_sellers
 from tests.emulator_process import Emulator
 from workers.demo import DECLARED
 
@@ -20,10 +20,7 @@ INVOICING = "GET_FLAT_FILE_ORDER_REPORT_DATA_INVOICING"
 @pytest.fixture
 def drain(database_url, redis_url, tmp_path):
     """The path of a report: acme and bravo sell at SP-API, cedar at MWS."""
-    with (
-        Emulator.start(orders_per_minute=0, backlog=0, sp_api_sellers="acme,bravo") as emulator,
-        draining(database_url, redis_url, tmp_path, emulator) as running,
-    ):
+    with draining_quiet_sellers(database_url, redis_url, tmp_path, sp_api_sellers="acme,bravo") as running:
         yield running
 
 

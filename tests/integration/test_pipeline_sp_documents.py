@@ -9,8 +9,7 @@ import hashlib
 import pytest
 
 from orderdrain.reports import ReportKey
-from tests.drain import draining
-from tests.emulator_process import Emulator
+from tests.drain import draining_quiet_sellers
 
 BODY = b"order-id\torder-item-id\tsku\tquantity-purchased\n111-0000001-0000001\t1\tTEAPOT\t1\n"
 
@@ -18,10 +17,7 @@ BODY = b"order-id\torder-item-id\tsku\tquantity-purchased\n111-0000001-0000001\t
 @pytest.fixture
 def drain(database_url, redis_url, tmp_path):
     """The path of a report: acme (US) and cedar (JP) sell at SP-API."""
-    with (
-        Emulator.start(orders_per_minute=0, backlog=0, sp_api_sellers="acme,cedar") as emulator,
-        draining(database_url, redis_url, tmp_path, emulator) as running,
-    ):
+    with draining_quiet_sellers(database_url, redis_url, tmp_path, sp_api_sellers="acme,cedar") as running:
         yield running
 
 

@@ -10,17 +10,13 @@ from orderdrain.amazon.http import Http
 from orderdrain.errors import Snooze
 from orderdrain.tokens import AHEAD, AccessTokens
 from tests.building import at_once
-from tests.drain import draining
-from tests.emulator_process import Emulator
+from tests.drain import draining_quiet_sellers
 
 
 @pytest.fixture
 def drain(database_url, redis_url, tmp_path):
     """The path of a report for acme at SP-API, and others at MWS."""
-    with (
-        Emulator.start(orders_per_minute=0, backlog=0, sp_api_sellers="acme") as emulator,
-        draining(database_url, redis_url, tmp_path, emulator) as running,
-    ):
+    with draining_quiet_sellers(database_url, redis_url, tmp_path, sp_api_sellers="acme") as running:
         yield running
 
 
