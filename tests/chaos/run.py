@@ -83,19 +83,25 @@ def heal(system, bound):
     span, began = DAILY + OVERLAP["mws"], time.monotonic()
     system.amazon("advance", seconds=span.total_seconds())
     system.services().clock.advance(span)
-    quiet_at, told = None, 0.0
+    quiet, told = None, 0.0
     while (elapsed := time.monotonic() - began) < bound:
         system.work(0.5)
         left = waits(system)
         if left and elapsed >= told:
             told = elapsed + 5
             print(f"{elapsed:6.1f} s  {'; '.join(left)}", flush=True)
-        quiet_at = None if left else quiet_at or elapsed
-        # It stays so through some sweeps, and a listing of each account.
-        if quiet_at and elapsed - quiet_at > LISTING:
-            print(f"{quiet_at:6.1f} s  quiet", flush=True)
-            return quiet_at
+        quiet = None if left else quiet or (elapsed, *system.query("SELECT app_now()")[0])
+        # It stays so through some sweeps, and a whole listing of each account.
+        if quiet and elapsed - quiet[0] > LISTING and listed_since(system, quiet[1]):
+            print(f"{quiet[0]:6.1f} s  quiet", flush=True)
+            return quiet[0]
     return bound
+
+
+def listed_since(system, moment):
+    """Whether each account was listed to the end, at each API, by a listing that began after that moment."""
+    lacking = f"SELECT FROM connections WHERE coalesce(listed_at, '-infinity') <= '{moment.isoformat()}'"
+    return not system.query(f"SELECT 1 WHERE EXISTS ({lacking})")
 
 
 def quiet_bound(system, faults):
@@ -127,11 +133,8 @@ def waits(system):
     ((requests,),) = system.query(f"SELECT count(*) FROM report_requests WHERE {OPEN_REQUEST}")
     found += [f"{requests} requests are open"] if requests else []
     found += [
-        f"{account} is being listed"
-        for (account,) in system.query(
-            "SELECT account FROM connections JOIN accounts USING (account) WHERE turn IS NOT NULL"
-            " OR listing_token IS NOT NULL OR listed < listing OR next_full_list_at <= app_now()"
-        )
+        f"{account} has not been listed for a day"
+        for (account,) in system.query("SELECT account FROM connections WHERE next_full_list_at <= app_now()")
     ]
     known = set(system.query("SELECT account, report_id FROM reports"))
     told = ask(system.amazon_url, "/_emulator/truth")["told_reports"]
