@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import random
 import re
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -102,6 +103,8 @@ def stage(amazon):
 @contextmanager
 def worker(world, watch=None):
     """A worker of that day, in a process that does nothing else: what is set here stays so."""
+    # Waits have a jitter; by it a requested report would be there for one day's listing, and not for another's.
+    random.seed("crash day")
     mws.PAGE_SIZE, sp_api.PAGE_SIZE, drains.MOST_ROUNDS = PAGE_SIZE, PAGE_SIZE, ROUNDS
     sp_api.QUOTAS.update(BY_THE_MINUTE)
     with world.open(watch) as drain:

@@ -42,11 +42,13 @@ class Effect:
 
 
 class Watch:
-    """Notes each effect of the steps. `meanwhile` is done once before an effect: by its number from 0, or its text."""
+    """Notes each effect of the steps. `meanwhile` is done once before an effect: by its text, or by its text and which
+    of those alike it is in the day, from 1."""
 
     def __init__(self, meanwhile=()):
         self.effects = []
         self.meanwhile = dict(meanwhile)
+        self._times = Counter()
         self._step = None
         self._alike = Counter()
 
@@ -66,7 +68,9 @@ class Watch:
         what = _asked_for()
         self._alike[what, door] += 1
         self.effects.append(Effect(self._step, what, door, self._alike[what, door]))
-        for this in (len(self.effects) - 1, str(self.effects[-1])):
+        text = str(self.effects[-1])
+        self._times[text] += 1
+        for this in (text, (text, self._times[text])):
             self.meanwhile.pop(this, _nothing)()
 
     def stand_at_the_doors(self, archive):

@@ -10,7 +10,7 @@ from dataclasses import astuple
 from orderdrain import pipeline
 from orderdrain.reports import ReportKey, State
 from tests.crash import day
-from tests.crash.doors import Watch, die
+from tests.crash.doors import Effect, Watch, die
 from tests.crash.world import LEASE_SECONDS, Died, forked, new_world
 
 
@@ -31,28 +31,27 @@ def undisturbed(world, off):
     return forked(_live, world, off)
 
 
-def death_before(effect, number=None):
-    """The worker dies before this effect: the first such, or the day's effect `number`, which must be it."""
+def death_before(effect, nth=1):
+    """The worker dies before this effect; where the day has several such, before that one of them, from 1.
+
+    It is not told by its number among all: where a wait ends a moment later, what comes after it is numbered otherwise.
+    """
 
     def run(world, off):
         try:
-            went_on = forked(_live, world, off, effect, number)
+            went_on = forked(_live, world, off, (effect, nth))
         except Died:
             return forked(_live_on, world, off)
-        there = went_on["effects"][number or 0]
-        raise RuntimeError(f"nobody died before {effect} (number {number} is {there})")
+        times = sum(str(Effect(*each)) == effect for each in went_on["effects"])
+        raise RuntimeError(f"nobody died before {effect}, occurrence {nth}: it happened {times} times")
 
     run.__name__ = f"death before {effect}"
     return run
 
 
-def _live(world, off, deadly=None, number=None):
-    def die_there():
-        if number is None or str(watch.effects[-1]) == deadly:
-            die()
-
+def _live(world, off, deadly=None):
     off()
-    watch = Watch({deadly if number is None else number: die_there})
+    watch = Watch({deadly: die} if deadly else ())
     with day.worker(world, watch) as drain:
         day.declare_accounts(drain)
         watch.stand_at_the_doors(world.archive)

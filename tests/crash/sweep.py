@@ -68,8 +68,9 @@ class Sweep:
 
     def _die_at(self, servers, point):
         effect = str(self.effects[point])
+        nth = sum(str(each) == effect for each in self.effects[: point + 1])
         try:
-            broken = broken_promises(lived(death_before(effect, point), servers), self.wanted)
+            broken = broken_promises(lived(death_before(effect, nth), servers), self.wanted)
         except RuntimeError as error:
             broken = {"failed": str(error)}
         if broken:
