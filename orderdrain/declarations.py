@@ -93,23 +93,42 @@ def declare_file(s: Services, path: Path) -> list[str]:
     }
     for name, keys in accounts.items():
         _only_known(keys, _ACCOUNT_KEYS, f"account {name}")
-        _check(name, keys, sealed=s.vault.seals)
+        check_account(name, keys, sealed=s.vault.seals)
     tokens = {name: _token(keys, f"account {name}") for name, keys in accounts.items()}
     for name, keys in applications.items():
         key_id = keys[NAMES[apis[name]].key_id]
         s.accounts.add_application(name, api=apis[name], key_id=key_id, secret=secrets[name] or "")
     for name, keys in accounts.items():
-        _store(s, name, keys, token=tokens[name])
+        store_account(s, name, keys, token=tokens[name])
     return [f"application {name}" for name in applications] + [f"account {name}" for name in accounts]
 
 
 def declare(s: Services, name: str, keys: Mapping[str, Any], *, token: str | None) -> None:
     """Adds one account, or changes it. Raises UsageError with what would do."""
-    _check(name, keys, sealed=s.vault.seals)
-    _store(s, name, keys, token=token)
+    check_account(name, keys, sealed=s.vault.seals)
+    store_account(s, name, keys, token=token)
 
 
-def _store(s: Services, name: str, keys: Mapping[str, Any], *, token: str | None) -> None:
+def check_account(name: str, keys: Mapping[str, Any], *, sealed: bool) -> None:
+    """Refuses what could not be drained, and a real seller where nothing is sealed. Raises UsageError with what would
+    do."""
+    for key in ("application", "seller_id", "endpoint", "marketplaces", "report_types"):
+        _required(keys, key, f"account {name}")
+    api = keys.get("api", "mws")
+    if api not in NAMES:
+        raise UsageError(f"account {name}: api is one of {', '.join(NAMES)}, and not {api}")
+    check_declaration(keys["report_types"], api)
+    if not keys.get("list_every_minutes", 15) > 0:
+        raise UsageError(f"account {name}: list_every_minutes must be above 0, such as 15")
+    if api == "mws" and "login_url" in keys:
+        raise UsageError(f"account {name}: login_url is SP-API's alone")
+    for place in (keys["endpoint"], keys.get("login_url")):
+        if place is not None and not emulator_at("{0.scheme}://{0.netloc}".format(urlsplit(place))):
+            _check_real(place, f"account {name}", sealed=sealed)
+
+
+def store_account(s: Services, name: str, keys: Mapping[str, Any], *, token: str | None) -> None:
+    """Adds one account that was checked, or changes it."""
     account = Account(
         name,
         keys["seller_id"],
@@ -126,22 +145,6 @@ def _store(s: Services, name: str, keys: Mapping[str, Any], *, token: str | None
         login_url=keys.get("login_url"),
         list_every=timedelta(minutes=keys.get("list_every_minutes", 15)),
     )
-
-
-def _check(name: str, keys: Mapping[str, Any], *, sealed: bool) -> None:
-    for key in ("application", "seller_id", "endpoint", "marketplaces", "report_types"):
-        _required(keys, key, f"account {name}")
-    api = keys.get("api", "mws")
-    if api not in NAMES:
-        raise UsageError(f"account {name}: api is one of {', '.join(NAMES)}, and not {api}")
-    check_declaration(keys["report_types"], api)
-    if not keys.get("list_every_minutes", 15) > 0:
-        raise UsageError(f"account {name}: list_every_minutes must be above 0, such as 15")
-    if api == "mws" and "login_url" in keys:
-        raise UsageError(f"account {name}: login_url is SP-API's alone")
-    for place in (keys["endpoint"], keys.get("login_url")):
-        if place is not None and not emulator_at("{0.scheme}://{0.netloc}".format(urlsplit(place))):
-            _check_real(place, f"account {name}", sealed=sealed)
 
 
 def _check_real(place: str, whose: str, *, sealed: bool) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from orderdrain.vault import Vault
 
 #: A token lasts for an hour (Login with Amazon, `expires_in`): refreshed this long before its end.
+LIFE = timedelta(hours=1)
 AHEAD = timedelta(minutes=5)
 #: A refresh is one call: who has nothing to go on with looks again after this.
 WAIT = timedelta(seconds=10)
@@ -55,6 +56,10 @@ class AccessTokens:
             return self._good(instead_of, ahead=AHEAD) or self._refresh()
         finally:
             self._lock.release()
+
+    def is_new(self, token: str) -> bool:
+        """Whether it was given within the last five minutes: what refuses it is not that it has ended."""
+        return self._good(None, ahead=LIFE - AHEAD) == token
 
     def _good(self, instead_of: str | None, *, ahead: timedelta = timedelta(0)) -> str | None:
         rows = self._database.query(

@@ -26,6 +26,10 @@ class NumberedTokens:
             self.given += instead_of == f"token-{self.given}"
         return f"token-{self.given}"
 
+    def is_new(self, token: str) -> bool:
+        """The first one is old."""
+        return token != "token-1"
+
 
 def client(endpoint: str, **changed) -> SpApiReports:
     """An SpApiReports with invented tokens and short limits of time."""

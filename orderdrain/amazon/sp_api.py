@@ -84,6 +84,9 @@ class Tokens(Protocol):
     def access_token(self, *, instead_of: str | None = None) -> str:
         """One that is good now; `instead_of` is the one that Amazon has just refused."""
 
+    def is_new(self, token: str) -> bool:
+        """Whether it was given some minutes ago at most, so that it has not ended."""
+
 
 @dataclass(frozen=True)
 class _Answer:
@@ -231,10 +234,26 @@ class SpApiReports:
             request_id = evidence.request_id
         return request_id
 
+    # ------------------------------------------------------------------------------------------ what may be done
+
+    def login(self) -> None:
+        """Proves the application's keys and the seller's authorization, whatever token is kept."""
+        self._tokens.access_token(instead_of=self._tokens.access_token())
+
+    def role_for(self, report_type: str) -> str | None:
+        """The role without which Amazon gives no document of that type; None where it holds no buyers' data."""
+        return _ROLES.get(report_type.rpartition("_")[2])
+
+    def ask_for_document(self, report_id: str) -> None:
+        """Asks for all that a download of it needs, but for the document. Raises what a download does."""
+        report, _ = self._ask("getReport", "GET", _report_path(report_id), sp_json.report)
+        if report.document_id is not None and (role := self.role_for(report.report_type)):
+            self._restricted_token(report.document_id, role)
+
     # ------------------------------------------------------------------------------------------------- documents
 
     def _url_of(self, report: sp_json.Report, document_id: str) -> str:
-        role = _ROLES.get(report.report_type.rpartition("_")[2])
+        role = self.role_for(report.report_type)
         token = partial(self._restricted_token, document_id, role) if role else None
         path = f"{_REPORTS}/documents/{quote(document_id, safe='')}"
         url, _ = self._ask("getReportDocument", "GET", path, sp_json.document_url, token=token, role=role)
@@ -319,8 +338,14 @@ class SpApiReports:
         answer = self._send(operation, method, path, used, body)
         if answer.token_refused:
             # One 403 stands for a token that has ended, for a role that is lacking and more: a newer token tells.
+            new_already = token is None and self._tokens.is_new(used)
             used = give(instead_of=used)
-            answer = self._send(operation, method, path, used, body)
+            try:
+                answer = self._send(operation, method, path, used, body)
+            except Throttled:
+                # With quota for one call each time, the second would never be made: one that was new tells too.
+                if not new_already:
+                    raise
         evidence = answer.evidence
         if answer.told is None or answer.refusal is not None or evidence.status not in range(200, 300):
             raise self._failure(answer, used, role, next_page="?nextToken=" in path)

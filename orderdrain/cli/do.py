@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from orderdrain.cli.shared import account_option, json_option, one_report, pair, services
+from orderdrain.asking import pair
+from orderdrain.cli.shared import account_option, json_option, one_report, services
 from orderdrain.errors import NotFound, OrderdrainError, UsageError
 from orderdrain.output import exit_code, say, show_table
 

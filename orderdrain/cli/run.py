@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orderdrain.cli.shared import FILE, json_option, pair, services
+from orderdrain.asking import ask_for_application, ask_for_what_is_missing, pair, secret_from
+from orderdrain.cli.shared import FILE, json_option, services
 from orderdrain.errors import DependencyDown, UsageError
-from orderdrain.output import UNREACHABLE, USAGE, say, show_table
+from orderdrain.output import UNREACHABLE, USAGE, exit_code, say, show_table
 from orderdrain.settings import load
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from orderdrain.services import Services
 
 
 @click.command()
@@ -51,10 +54,10 @@ def application_add(
 ) -> None:
     """Add a developer's keys, or replace them."""
     if access_key and not client_id:
-        secret = _secret("ORDERDRAIN_SECRET_KEY", secret_key_file, "Secret key")
+        secret = secret_from("ORDERDRAIN_SECRET_KEY", secret_key_file, "Secret key")
         services().accounts.add_application(name, api="mws", key_id=access_key, secret=secret)
     elif client_id and not access_key:
-        secret = _secret("ORDERDRAIN_CLIENT_SECRET", client_secret_file, "Client secret")
+        secret = secret_from("ORDERDRAIN_CLIENT_SECRET", client_secret_file, "Client secret")
         services().accounts.add_application(name, api="sp-api", key_id=client_id, secret=secret)
     else:
         raise UsageError("which keys? --access-key for MWS, or --client-id for SP-API")
@@ -114,15 +117,25 @@ def account() -> None:
     help="SP-API: the refresh token; else ORDERDRAIN_REFRESH_TOKEN, else a prompt.",
 )
 @click.option("--login-url", metavar="URL", help="SP-API: where an emulator gives access tokens.")
+@click.option("--no-test", is_flag=True, help="Do not ask Amazon at once what works.")
 def account_add(
     name: str | None,
     path: Path | None,
     auth_token_file: Path | None,
     refresh_token_file: Path | None,
+    no_test: bool,
     **told: Any,
 ) -> None:
-    """Add an account, or change it; what is known of its reports stays."""
-    from orderdrain.declarations import declare, declare_file
+    """Add an account, or change it; what is known of its reports stays. Then see what works, as `account test` does.
+
+    At a terminal it asks for what is missing, the keys of a new application included.
+
+    \b
+    examples:
+      orderdrain account add acme --api sp-api
+      orderdrain account add --file accounts.toml
+    """
+    from orderdrain.declarations import check_account, declare_file, store_account
 
     s = services()
     if path is not None:
@@ -143,12 +156,31 @@ def account_add(
     }
     if told["login_url"]:
         keys["login_url"] = told["login_url"]
+    if sys.stdin.isatty():
+        ask_for_what_is_missing(keys)
+    # Before any secret is asked for, let alone stored.
+    check_account(name, keys, sealed=s.vault.seals)
+    if sys.stdin.isatty():
+        ask_for_application(s, keys)
     if told["api"] == "mws":
-        token = _secret("ORDERDRAIN_AUTH_TOKEN", auth_token_file, None)
+        token = secret_from("ORDERDRAIN_AUTH_TOKEN", auth_token_file, None)
     else:
-        token = _secret("ORDERDRAIN_REFRESH_TOKEN", refresh_token_file, "Refresh token")
-    declare(s, name, keys, token=token or None)
+        token = secret_from("ORDERDRAIN_REFRESH_TOKEN", refresh_token_file, "Refresh token")
+    store_account(s, name, keys, token=token or None)
     click.echo(f"account {name}: stored; its first listing is due now")
+    if not no_test:
+        sys.exit(_test(s, name))
+
+
+@account.command("test")
+@click.argument("name")
+@json_option
+def account_test(name: str, as_json: bool) -> None:
+    """Ask Amazon what works for an account, and what is lacking: login, each report type, buyers' data, schedules.
+
+    Real calls, within its quotas; "waits" means that one says not now. Nothing is changed.
+    """
+    sys.exit(_test(services(), name, as_json=as_json))
 
 
 @account.command("list")
@@ -226,11 +258,20 @@ def config(as_json: bool) -> None:
 COMMANDS = (key, application, account, migrate, check, config)
 
 
-def _secret(variable: str, path: Path | None, prompt: str | None) -> str:
-    import os
+def _test(s: Services, name: str, *, as_json: bool = False) -> int:
+    """One line for each thing that was asked for, as it is found out; returns the exit code of the worst."""
+    from orderdrain.account_checks import trials
 
-    if path is not None:
-        return path.read_text(encoding="utf-8").strip()
-    if variable in os.environ:
-        return os.environ[variable]
-    return str(click.prompt(prompt, hide_input=True, err=True)) if prompt else ""
+    worst, rows = 0, []
+    for trial in trials(s, name):
+        if not as_json:
+            click.echo(str(trial))
+        rows.append({"api": trial.api, "check": trial.name, "outcome": trial.outcome, "told": trial.told})
+        if trial.error and trial.outcome == "lacking":
+            worst = max(worst, exit_code(trial.error))
+    if as_json:
+        show_table(rows, [], as_json=True)
+    for row in s.accounts.table(name):
+        if row.paused_at and not worst:
+            say(f"account {name}: {row.api} is paused: {row.paused_reason}. Go on: orderdrain account resume {name}")
+    return worst

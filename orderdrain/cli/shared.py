@@ -42,11 +42,3 @@ def one_report(s: Services, report_id: str, account: str | None) -> ReportKey:
         named = ", ".join(f"{row.account} ({row.api}, {row.state})" for row in rows)
         raise UsageError(f"report {report_id} is in several accounts: {named}. Say which: --account")
     return ReportKey(rows[0].account, rows[0].api, rows[0].report_id)
-
-
-def pair(text: str) -> tuple[str, str]:
-    """NAME and VALUE of an option that is written so. Raises UsageError."""
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"{text!r}: it must be NAME=VALUE")
-    return name, value

@@ -330,6 +330,26 @@ def test_a_throttled_call_waits_as_long_as_the_emptied_bucket_says(amazon, body)
 # ------------------------------------------------------------------------------------------------- tokens and rights
 
 
+class OneCallAtATime(QuotaNotes):
+    """A bucket that never holds two."""
+
+    def take(self, operation):
+        super().take(operation)
+        if len(self.taken) % 2 == 0:
+            raise Throttled("not now", until=NOW + timedelta(seconds=45))
+
+
+def test_where_quota_keeps_the_second_try_back_the_new_token_tells_at_the_next(amazon):
+    """Else it would be refused, renewed and kept back for ever, and nobody would hear of the role that is lacking."""
+    amazon.will_answer(refusal(403, "Unauthorized"), refusal(403, "Unauthorized"))
+    api = client(amazon.url, quota=OneCallAtATime())
+    with pytest.raises(Throttled):
+        api.list_reports(report_types=[GENERAL], acknowledged=None)
+    with pytest.raises(OperatorNeeded):
+        api.list_reports(report_types=[GENERAL], acknowledged=None)
+    assert [one.headers["x-amz-access-token"] for one in amazon.asked] == ["token-1", "token-2"]
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_token_that_has_ended_costs_one_more_call_and_no_attempt(amazon, status):
     """The refused one is named: whoever is first replaces it, and nobody replaces the new one."""
