@@ -68,6 +68,7 @@ class Control:
             "faults": self.faults,
             "quota": self.quota,
             "headers": self.headers,
+            "client-secret": self.client_secret,
         }
 
     def get(self, path: str, query: str) -> Any:
@@ -187,6 +188,11 @@ class Control:
             raise ValueError(f"resets_on is one of {', '.join(get_args(ResetsOn))}")
         self._mws.resets_on = body["resets_on"]
         return {"resets_on": body["resets_on"]}
+
+    def client_secret(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The developer has made a new secret: the old one gives no token any more; those that were given stay good."""
+        self._world.client_secret = str(body["client_secret"])
+        return {"client_secret": "set"}
 
     def _account(self, body: dict[str, Any]) -> tuple[Account, datetime]:
         (account,) = self._some_accounts({"account": body["account"]})

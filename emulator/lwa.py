@@ -133,7 +133,7 @@ class Lwa:
             raise _MALFORMED
         application = next(iter(self._world.accounts.values())).seller
         if sent["client_id"] != application.client_id or not hmac.compare_digest(
-            sent["client_secret"].encode(), application.client_secret.encode()
+            sent["client_secret"].encode(), self._world.client_secret.encode()
         ):
             raise _NO_CLIENT
 

@@ -52,6 +52,8 @@ class World:
         }
         if unknown := set(sp_api_sellers) - self.accounts.keys():
             raise ValueError(f"no such sellers: {', '.join(sorted(unknown))}; there are {', '.join(self.accounts)}")
+        #: The secret of the one application that speaks for all sellers of SP-API, as it is by now.
+        self.client_secret = next(iter(self.accounts.values())).seller.client_secret
         self._by_key = {account.seller.access_key: account for account in self.accounts.values()}
         self._by_refresh_token = {account.seller.refresh_token: account for account in self.accounts.values()}
         self._random = Random(f"{seed}/tokens")

@@ -203,6 +203,14 @@ class Accounts:
             )
         )
 
+    def is_paused(self, account: str, api: str) -> bool:
+        """Whether the connection or its application is."""
+        return not self._database.query(
+            "SELECT 1 FROM connections c JOIN applications p USING (application)"
+            " WHERE c.account = %s AND c.api = %s AND c.paused_at IS NULL AND p.paused_at IS NULL",
+            (account, api),
+        )
+
     def resume(self, account: str) -> None:
         """Goes on with an account, its application included, and lists it at once. Raises NotFound."""
         with self._database.transaction() as cursor:

@@ -131,6 +131,8 @@ def comparing_schedules(s: Services, connection: Connection) -> Iterator[None]:
     """The daily comparison of one connection's report schedules. What it could not do today it tries again soon."""
     account = connection.account.account
     s.clock.refresh()
+    if s.accounts.is_paused(account, connection.api):
+        raise NothingToDo(f"account {account}: {connection.api} is paused, its report schedules are not compared")
     try:
         yield
     except OperatorNeeded as error:

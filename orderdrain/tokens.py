@@ -6,6 +6,7 @@ that it has ended. Who finds another worker refreshing goes on with the old toke
 
 from __future__ import annotations
 
+import hashlib
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from orderdrain.vault import Vault
 
 #: A token lasts for an hour (Login with Amazon, `expires_in`): refreshed this long before its end.
-LIFE = timedelta(hours=1)
 AHEAD = timedelta(minutes=5)
 #: A refresh is one call: who has nothing to go on with looks again after this.
 WAIT = timedelta(seconds=10)
@@ -57,9 +57,15 @@ class AccessTokens:
         finally:
             self._lock.release()
 
-    def is_new(self, token: str) -> bool:
-        """Whether it was given within the last five minutes: what refuses it is not that it has ended."""
-        return self._good(None, ahead=LIFE - AHEAD) == token
+    def was_renewed(self, operation: str, *, refused: str, renewed: str) -> bool:
+        """Whether `refused` was noted here as got because that operation had refused the one before. If not, `renewed`
+        is noted so: it could not be tried yet, and if it is refused as well, it is not that it has ended."""
+        before, now = (f"{operation} {hashlib.sha256(token.encode()).hexdigest()[:16]}" for token in (refused, renewed))
+        return not self._database.query(
+            "UPDATE connections SET renewed_for = %s WHERE account = %s AND api = %s"
+            " AND renewed_for IS DISTINCT FROM %s RETURNING 1",
+            (now, *self._key, before),
+        )
 
     def _good(self, instead_of: str | None, *, ahead: timedelta = timedelta(0)) -> str | None:
         rows = self._database.query(

@@ -26,9 +26,9 @@ class NumberedTokens:
             self.given += instead_of == f"token-{self.given}"
         return f"token-{self.given}"
 
-    def is_new(self, token: str) -> bool:
-        """The first one is old."""
-        return token != "token-1"
+    def was_renewed(self, operation: str, *, refused: str, renewed: str) -> bool:
+        """All but the first were got because one was refused."""
+        return refused != "token-1"
 
 
 def client(endpoint: str, **changed) -> SpApiReports:

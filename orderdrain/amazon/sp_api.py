@@ -84,8 +84,9 @@ class Tokens(Protocol):
     def access_token(self, *, instead_of: str | None = None) -> str:
         """One that is good now; `instead_of` is the one that Amazon has just refused."""
 
-    def is_new(self, token: str) -> bool:
-        """Whether it was given some minutes ago at most, so that it has not ended."""
+    def was_renewed(self, operation: str, *, refused: str, renewed: str) -> bool:
+        """Whether `refused` was got because that operation had refused the one before; quota has kept back its trial,
+        as now that of `renewed`."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ class SpApiReports:
         self._endpoint = endpoint.rstrip("/")
         self._marketplaces = list(marketplaces)
         self._tokens = tokens
+        self._given: str | None = None  # by a login that was asked for
         self._restricted: dict[str, AccessToken] = {}  # by document
         self._http = http
         self._clock = clock
@@ -238,7 +240,7 @@ class SpApiReports:
 
     def login(self) -> None:
         """Proves the application's keys and the seller's authorization, whatever token is kept."""
-        self._tokens.access_token(instead_of=self._tokens.access_token())
+        self._given = self._tokens.access_token(instead_of=self._tokens.access_token())
 
     def role_for(self, report_type: str) -> str | None:
         """The role without which Amazon gives no document of that type; None where it holds no buyers' data."""
@@ -338,13 +340,12 @@ class SpApiReports:
         answer = self._send(operation, method, path, used, body)
         if answer.token_refused:
             # One 403 stands for a token that has ended, for a role that is lacking and more: a newer token tells.
-            new_already = token is None and self._tokens.is_new(used)
-            used = give(instead_of=used)
+            refused, used = used, give(instead_of=used)
             try:
                 answer = self._send(operation, method, path, used, body)
             except Throttled:
-                # With quota for one call each time, the second would never be made: one that was new tells too.
-                if not new_already:
+                # With quota for one call each time, the second would never be made: then the next call's first tells.
+                if refused != self._given and not self._tokens.was_renewed(operation, refused=refused, renewed=used):
                     raise
         evidence = answer.evidence
         if answer.told is None or answer.refusal is not None or evidence.status not in range(200, 300):

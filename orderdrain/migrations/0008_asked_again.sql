@@ -11,3 +11,6 @@ CREATE INDEX report_requests_to_nothing ON report_requests (account)
 
 -- A listing of this connection waits (a quota, a failure): not before.
 ALTER TABLE connections ADD COLUMN list_after timestamptz NOT NULL DEFAULT '-infinity';
+
+-- The operation that refused an access token and, shortened by a hash, the newer one that quota kept from being tried there.
+ALTER TABLE connections ADD COLUMN renewed_for text;

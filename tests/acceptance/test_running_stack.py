@@ -149,6 +149,27 @@ def test_two_beats_at_once_list_each_account_once_an_interval(live):
     live.kill("beat-2", signal.SIGKILL)
 
 
+def test_an_applications_new_keys_are_used_without_a_restart(live):
+    """Secrets end, and are rotated by day: what was paused for the old ones goes on in the very processes that run."""
+    told = next(account for account in live.stack.emulator["accounts"] if account["account"] == "acme")
+    before = list(live.workers)
+
+    def store(secret):
+        live.s.accounts.add_application("emulator-acme", key_id=told["access_key"], secret=secret)
+
+    def paused():
+        return [row.account for row in live.s.accounts.table() if row.paused_at]
+
+    store("one-that-has-ended")
+    (report_id,) = make_reports(live, 1, "acme")
+    wait_for(lambda: paused() == ["acme"], "the application to be paused")
+    store(told["secret_key"])
+
+    wait_for(lambda: live.state(report_id) == "acknowledged", "the report")
+    assert (paused(), live.workers) == ([], before)
+    live.wait_judged()
+
+
 def test_two_workers_share_the_work_and_one_that_is_told_to_end_leaves_its_work_to_the_other(live):
     """Scaling is starting one more; a deployment ends them one by one, and costs no report an attempt."""
     second = live.add_worker()

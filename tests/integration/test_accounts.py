@@ -118,6 +118,16 @@ def test_an_applications_bad_keys_pause_all_that_use_it(books, connection):
     assert sorted(books.accounts.due_to_list()) == [ACME, "bravo"]
 
 
+def test_whether_a_connection_is_paused_by_itself_or_with_its_application_is_one_question(books, connection):
+    """What is begun without a lease of its own asks it first."""
+    assert not books.accounts.is_paused(ACME, API)
+    books.accounts.pause(ACME, "revoked")
+    assert books.accounts.is_paused(ACME, API)
+    books.accounts.resume(ACME)
+    books.accounts.pause_application("main", "a bad key")
+    assert books.accounts.is_paused(ACME, API)
+
+
 def test_pausing_twice_keeps_the_first_time_and_the_last_reason(books, connection):
     """How long it stands still counts from the beginning."""
     books.accounts.pause(ACME, "AccessDenied")

@@ -75,3 +75,13 @@ def test_while_another_refreshes_the_old_one_is_used_to_its_end(drain):
     with pytest.raises(Snooze, match="refreshed by another worker"):
         tokens(drain).access_token()
     lock.release()
+
+
+def test_a_newer_token_that_quota_kept_from_being_tried_is_remembered_for_its_operation(drain):
+    """The next worker must know that it is not one that has ended; what another operation refuses is another matter."""
+    old, new, newer = "Atza|1", "Atza|2", "Atza|3"
+    assert not tokens(drain).was_renewed("getReports", refused=old, renewed=new)
+    assert not tokens(drain).was_renewed("getReport", refused=new, renewed=newer)
+    assert tokens(drain).was_renewed("getReport", refused=newer, renewed=old)
+    stored = str(drain.s.db.query("SELECT renewed_for FROM connections"))
+    assert not [token for token in (old, new, newer) if token in stored]
