@@ -82,6 +82,9 @@ def check_request(report_type: str, start: datetime | None, end: datetime | None
         raise UsageError(f"{report_type} cannot be requested: Amazon makes it by a schedule only")
     if (start is None) != (end is None):
         raise UsageError("a window has a begin and an end: say both --from and --to, or neither")
+    if start is None and api_of(report_type) == "sp-api":
+        # Where none is named, both are now (SP-API model, dataStartTime and dataEndTime): it would always be CANCELLED.
+        raise UsageError(f"{report_type} needs a window at SP-API: say --from and --to")
     if start and end and not start < end <= now:
         raise UsageError(f"the window must begin before it ends, and end by now ({now:%Y-%m-%dT%H:%M:%SZ})")
 

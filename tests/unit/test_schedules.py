@@ -110,10 +110,13 @@ def test_a_window_that_amazon_would_refuse_is_refused_here(start, end, said):
         check_request(FLAT, start, end, NOW)
 
 
-def test_a_window_or_none_may_be_requested():
-    """Without one Amazon takes its own."""
+def test_a_window_or_none_may_be_requested_at_mws_and_a_window_at_sp_api():
+    """Without one MWS takes its own; SP-API's is from now to now, and a report of it is always CANCELLED."""
     check_request(FLAT, NOW - timedelta(days=1), NOW, NOW)
     check_request(FLAT, None, None, NOW)
+    check_request(SHIPPING, NOW - timedelta(days=1), NOW, NOW)
+    with pytest.raises(UsageError, match="say --from and --to"):
+        check_request(SHIPPING, None, None, NOW)
 
 
 def test_a_type_that_cannot_be_read_is_not_requested():
