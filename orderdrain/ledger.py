@@ -355,11 +355,12 @@ class Ledger:
 
     # -------------------------------------------------------------------------------------------------- looking
 
-    def find(self, report_id: str, account: str | None = None) -> list[Any]:
-        """The rows with this id: more than one where several accounts have a report of that id."""
+    def find(self, report_id: str, account: str | None = None, api: str | None = None) -> list[Any]:
+        """The rows with this id: more than one where several connections have a report of that id."""
         return self._database.query(
-            "SELECT * FROM reports WHERE report_id = %s AND account = coalesce(%s, account) ORDER BY account, api",
-            (report_id, account),
+            "SELECT * FROM reports WHERE report_id = %s AND account = coalesce(%s, account) AND api = coalesce(%s, api)"
+            " ORDER BY account, api",
+            (report_id, account, api),
         )
 
     def history(self, key: ReportKey) -> list[Any]:

@@ -453,17 +453,21 @@ def send_acknowledge(s: Services, account: str | None = None) -> int:
 def drain_report(s: Services, key: ReportKey) -> Iterator[str]:
     """Runs the remaining steps of one report in this process, and yields a sentence after each."""
     while True:
-        rows = [row for row in s.ledger.find(key.report_id, key.account) if row.api == key.api]
-        state = State(rows[0].state) if rows else None
+        state = _state(s, key)
         if state is State.LISTED:
             yield download(s, key)
         elif state is State.DOWNLOADED:
             yield parse(s, key)
         elif state is State.PARSED:
             yield acknowledge(s, key.account)
-            if s.ledger.find(key.report_id, key.account)[0].state == State.PARSED:
+            if _state(s, key) is State.PARSED:
                 yield f"{key}: stays parsed; the sweep acknowledges it when its listing has ended and it is due"
                 return
         else:
             yield f"{key}: {state or 'unknown here'}"
             return
+
+
+def _state(s: Services, key: ReportKey) -> State | None:
+    rows = s.ledger.find(key.report_id, key.account, key.api)
+    return State(rows[0].state) if rows else None

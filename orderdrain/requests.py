@@ -281,14 +281,14 @@ class Requests:
             (account,),
         )
 
-    def story(self, known_as: str, account: str | None = None) -> list[Any]:
+    def story(self, known_as: str, account: str | None = None, api: str | None = None) -> list[Any]:
         """Everything that was asked for the same as what is known by our key or Amazon's id, in the order of asking."""
         return self._database.query(
             "SELECT r.* FROM report_requests r WHERE (r.account, split_part(r.request_key, '-', 1)) IN ("
             "  SELECT account, split_part(request_key, '-', 1) FROM report_requests"
-            "  WHERE (request_key = %(id)s OR amazon_request_id = %(id)s) AND account = coalesce(%(account)s, account))"
-            " ORDER BY r.account, r.again",
-            {"id": known_as, "account": account},
+            "  WHERE (request_key = %(id)s OR amazon_request_id = %(id)s) AND account = coalesce(%(account)s, account)"
+            "  AND api = coalesce(%(api)s, api)) ORDER BY r.account, r.again",
+            {"id": known_as, "account": account, "api": api},
         )
 
     def gaps(self, account: str | None = None) -> list[Any]:

@@ -271,11 +271,10 @@ def _settled(s: Services, lease: Lease, error: BaseException) -> BaseException:
 
 def _why_not(s: Services, key: ReportKey, state: State) -> str:
     """One sentence on why a message found nothing to do."""
-    for row in s.ledger.find(key.report_id, key.account):
-        if row.api == key.api and row.state != state:
+    for row in s.ledger.find(key.report_id, key.account, key.api):
+        if row.state != state:
             return f"{key}: already {row.state}, nothing done"
-        if row.api == key.api:
-            return f"{key}: not due before {_clock(row.next_attempt_at)}, or another worker has it; nothing done"
+        return f"{key}: not due before {_clock(row.next_attempt_at)}, or another worker has it; nothing done"
     return f"{key}: unknown here, nothing done"
 
 

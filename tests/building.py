@@ -93,6 +93,15 @@ def add_account(books, account=ACME, *, application="main", report_types=None, l
     return books.accounts.connection(account, API)
 
 
+def add_second_connection(books, account=ACME):
+    """The account moves from MWS to SP-API, and has both for a while."""
+    books.accounts.add_application("app", api="sp-api", key_id="amzn1.id", secret="s")
+    declared = Account(account, f"A{account.upper()}", ("ATVPDKIKX0DER",), {"GET_SOMETHING": "PT15M"}, False)
+    told = {"api": "sp-api", "application": "app", "endpoint": "http://127.0.0.1:1", "token": "Atzr|"}
+    books.accounts.add(declared, **told, list_every=timedelta(minutes=15))
+    return books.accounts.connection(account, "sp-api")
+
+
 def listed(report_id, available_at=MADE):
     """A report as a listing tells it."""
     return ListedReport(report_id, ORDERS, available_at, acknowledged=False)

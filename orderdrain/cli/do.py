@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from orderdrain.asking import pair
-from orderdrain.cli.shared import account_option, json_option, one_report, services
+from orderdrain.cli.shared import account_option, api_option, json_option, one_report, services
 from orderdrain.errors import NotFound, OrderdrainError, UsageError
 from orderdrain.output import exit_code, say, show_table
 
@@ -107,21 +107,23 @@ def request(
 @click.command()
 @click.argument("report_id")
 @account_option
-def drain(report_id: str, account: str | None) -> None:
+@api_option
+def drain(report_id: str, account: str | None, api: str | None) -> None:
     """Run what is left of one report here and now, without Celery."""
     from orderdrain import pipeline
 
     s = services()
-    for sentence in pipeline.drain_report(s, one_report(s, report_id, account)):
+    for sentence in pipeline.drain_report(s, one_report(s, report_id, account, api)):
         click.echo(sentence)
 
 
 @click.command()
 @click.argument("report_ids", nargs=-1, required=True)
 @account_option
+@api_option
 @click.option("--yes", is_flag=True, help="Do not ask, whatever the number.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-def requeue(report_ids: tuple[str, ...], account: str | None, yes: bool, dry_run: bool) -> None:
+def requeue(report_ids: tuple[str, ...], account: str | None, api: str | None, yes: bool, dry_run: bool) -> None:
     """Bring quarantined reports back to where they were; `-` reads ids from stdin."""
     ids = sys.stdin.read().split() if report_ids == ("-",) else list(report_ids)
     if len(ids) > 1 and not (yes or dry_run):
@@ -131,7 +133,7 @@ def requeue(report_ids: tuple[str, ...], account: str | None, yes: bool, dry_run
     s, done, skipped = services(), 0, 0
     for report_id in ids:
         try:
-            key = one_report(s, report_id, account)
+            key = one_report(s, report_id, account, api)
             state = "where it was" if dry_run else s.ledger.requeue(key, note="requeued from the command line")
         except (NotFound, UsageError) as error:
             click.echo(f"skipped  {report_id}: {error}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orderdrain.cli.shared import FILE, account_option, json_option, one_report, services
+from orderdrain.cli.shared import FILE, account_option, api_option, json_option, one_report, services
 from orderdrain.output import NEEDS_A_PERSON, say, show_json, show_table
 
 if TYPE_CHECKING:
@@ -106,8 +106,9 @@ def reports(
 @click.command()
 @click.argument("report_id")
 @account_option
+@api_option
 @json_option
-def show(report_id: str, account: str | None, as_json: bool) -> None:
+def show(report_id: str, account: str | None, api: str | None, as_json: bool) -> None:
     """One report's whole story: where it is, why, what comes next, and everything that happened to it.
 
     Of a report that came to nothing, or by the key of a request: what was asked for, and how it ended each time.
@@ -118,11 +119,11 @@ def show(report_id: str, account: str | None, as_json: bool) -> None:
       orderdrain show 50123456789 --account acme --json
     """
     s = services()
-    if not s.ledger.find(report_id, account) and (asked := s.requests.story(report_id, account)):
+    if not s.ledger.find(report_id, account, api) and (asked := s.requests.story(report_id, account, api)):
         _show_requests(asked, as_json=as_json)
         return
-    key = one_report(s, report_id, account)
-    (row,) = [row for row in s.ledger.find(report_id, key.account) if row.api == key.api]
+    key = one_report(s, report_id, account, api)
+    (row,) = s.ledger.find(report_id, key.account, key.api)
     history = [entry._asdict() for entry in s.ledger.history(key)]
     if as_json:
         show_json({"report": row._asdict(), "history": history})

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 account_option = click.option("--account", metavar="A", help="Only this account.")
+api_option = click.option("--api", type=click.Choice(["mws", "sp-api"]), help="Only this API.")
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -31,14 +32,14 @@ def services() -> Services:
     return Services.from_settings(settings)
 
 
-def one_report(s: Services, report_id: str, account: str | None) -> ReportKey:
-    """The report that an id means. Ids are unique only within an account."""
+def one_report(s: Services, report_id: str, account: str | None, api: str | None) -> ReportKey:
+    """The report that an id means. Ids are unique only within an account, and there within an API."""
     from orderdrain.reports import ReportKey
 
-    rows = s.ledger.find(report_id, account)
+    rows = s.ledger.find(report_id, account, api)
     if not rows:
         raise NotFound(f"there is no report {report_id}{f' of {account}' if account else ''}. See: orderdrain reports")
     if len(rows) > 1:
         named = ", ".join(f"{row.account} ({row.api}, {row.state})" for row in rows)
-        raise UsageError(f"report {report_id} is in several accounts: {named}. Say which: --account")
+        raise UsageError(f"there are several reports {report_id}: {named}. Say which: --account, --api")
     return ReportKey(rows[0].account, rows[0].api, rows[0].report_id)

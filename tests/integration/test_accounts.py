@@ -10,7 +10,20 @@ import pytest
 from orderdrain.accounts import Account, check_turn
 from orderdrain.errors import LeaseLost, NotFound, UsageError
 from orderdrain.policy import DAILY, OVERLAP
-from tests.building import ACME, API, LEASE, ORDERS, OTHER, WORKER, Books, add_account, at_once, enter, expire
+from tests.building import (
+    ACME,
+    API,
+    LEASE,
+    ORDERS,
+    OTHER,
+    WORKER,
+    Books,
+    add_account,
+    add_second_connection,
+    at_once,
+    enter,
+    expire,
+)
 
 
 @pytest.fixture
@@ -327,18 +340,9 @@ def test_a_listing_that_failed_begins_anew_and_counts(books, connection):
     assert take_listing(books, connection).attempts == 1
 
 
-def with_a_second_connection(books):
-    """The account moves from MWS to SP-API, and has both for a while."""
-    books.accounts.add_application("app", api="sp-api", key_id="amzn1.id", secret="s")
-    account = Account(ACME, "AACME", ("ATVPDKIKX0DER",), {"GET_SOMETHING": "PT15M"}, manage_schedules=False)
-    told = {"api": "sp-api", "application": "app", "endpoint": "http://127.0.0.1:1", "token": "Atzr|"}
-    books.accounts.add(account, **told, list_every=timedelta(minutes=15))
-    return books.accounts.connection(ACME, "sp-api")
-
-
 def test_each_of_two_connections_waits_for_as_long_as_it_must(books, connection):
     """The trouble of the one is not the other's, and is not tried at the other's pace."""
-    other = with_a_second_connection(books)
+    other = add_second_connection(books)
     assert books.accounts.due_to_list() == [ACME]
     hour = books.now() + timedelta(hours=1)
     books.accounts.wait_to_list(take_listing(books, connection), hour, next_token=None, failed=True)
@@ -354,7 +358,7 @@ def test_each_of_two_connections_waits_for_as_long_as_it_must(books, connection)
 
 def test_a_connection_whose_wait_is_short_is_not_kept_waiting_by_the_other(books, connection):
     """An interval is a quarter of an hour; a backoff begins with half a minute."""
-    other = with_a_second_connection(books)
+    other = add_second_connection(books)
     assert books.accounts.due_to_list() == [ACME]
     books.accounts.end_listing(take_listing(books, other))
     soon = books.now() + timedelta(seconds=30)

@@ -22,7 +22,7 @@ from orderdrain.notices import Kind, Notices
 from orderdrain.notifications import Notice
 from orderdrain.policy import MAX_ATTEMPTS
 from orderdrain.reports import State
-from tests.building import ACME, API, MADE, ORDERS, WORKER, Books, add_account, enter, report_in
+from tests.building import ACME, API, MADE, ORDERS, WORKER, Books, add_account, add_second_connection, enter, report_in
 from tests.emulator_process import Emulator
 
 NOWHERE = "postgresql://orderdrain:hidden-password@127.0.0.1:1/orders"
@@ -392,8 +392,27 @@ def test_an_id_of_several_accounts_lists_them_and_is_exit_2(run, books, words):
     done = run(*words, "50123456789")
 
     assert done.exit_code == 2
-    assert "acme (mws, quarantined), bravo (mws, quarantined). Say which: --account" in done.output
+    assert "acme (mws, quarantined), bravo (mws, quarantined). Say which: --account, --api" in done.output
     assert run(*words, "50123456789", "--account", "bravo").exit_code == 0
+
+
+@pytest.mark.parametrize("words", [["show"], ["drain"], ["requeue"]])
+def test_an_id_of_both_apis_of_an_account_is_told_apart_by_the_api(run, books, words):
+    """While an account moves from one API to the other it has both, and Amazon's ids are unique in neither's eyes."""
+    add_account(books)
+    report_in(books, State.QUARANTINED)
+    add_second_connection(books)
+    books.db.query(
+        "INSERT INTO reports (account, api, report_id, report_type, available_at, listing, state, quarantined_from)"
+        " SELECT account, 'sp-api', report_id, 'GET_SOMETHING', available_at, listing, state, quarantined_from"
+        " FROM reports"
+    )
+
+    done = run(*words, "50123456789", "--account", ACME)
+
+    assert done.exit_code == 2
+    assert "acme (mws, quarantined), acme (sp-api, quarantined). Say which: --account, --api" in done.output
+    assert run(*words, "50123456789", "--api", "sp-api").exit_code == 0
 
 
 def test_rejected_rows_are_listed_without_what_they_held(run, books):

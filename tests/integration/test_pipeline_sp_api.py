@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 from datetime import timedelta
+from itertools import islice
 
 import pytest
 
+from orderdrain import pipeline
 from orderdrain.declarations import declare
-from orderdrain.reports import ReportKey
+from orderdrain.reports import ReportKey, State
+from tests.building import report_in
 from tests.drain import draining, draining_quiet_sellers
 from tests.emulator_process import Emulator
 from workers.demo import DECLARED
@@ -183,12 +186,10 @@ def test_a_seller_who_revoked_his_authorization_pauses_alone_and_resumes_where_h
     drain.assert_judged()
 
 
-def test_an_account_that_moves_has_both_connections_and_each_order_once(drain):
-    """The day of the move, the same orders are told by both: the newest wins, and nothing is doubled."""
+def move_cedar(drain):
+    """It has both connections from now on."""
     told = {account["account"]: account for account in drain.emulator.get("/_emulator/accounts?keys=all")}
     cedar = told["cedar"]
-    drain.amazon("reports", account="cedar", count=2)
-    drain.run()
     drain.s.accounts.add_application("new", api="sp-api", key_id=cedar["client_id"], secret=cedar["client_secret"])
     keys = {
         "api": "sp-api",
@@ -200,6 +201,13 @@ def test_an_account_that_moves_has_both_connections_and_each_order_once(drain):
         "report_types": DECLARED["sp-api"],
     }
     declare(drain.s, "cedar", keys, token=cedar["refresh_token"])
+
+
+def test_an_account_that_moves_has_both_connections_and_each_order_once(drain):
+    """The day of the move, the same orders are told by both: the newest wins, and nothing is doubled."""
+    drain.amazon("reports", account="cedar", count=2)
+    drain.run()
+    move_cedar(drain)
     make(drain, "cedar", count=2)
 
     drain.run()
@@ -208,6 +216,20 @@ def test_an_account_that_moves_has_both_connections_and_each_order_once(drain):
     apis = drain.s.db.query("SELECT DISTINCT api FROM reports WHERE account = 'cedar' ORDER BY api")
     assert [row.api for row in apis] == ["mws", "sp-api"]
     drain.assert_judged()
+
+
+def test_draining_by_hand_looks_at_the_report_of_its_own_api_alone(drain):
+    """One id may name two reports of an account. Led by the other's state, it would go round for ever."""
+    move_cedar(drain)
+    (report_id,) = make(drain, "cedar")
+    drain.run(until=lambda: drain.states("cedar") == {"parsed": 1})
+    drain.s.db.query("UPDATE reports SET next_attempt_at = app_now() + interval '1 hour'")
+    report_in(drain.s, State.QUARANTINED, report_id, account="cedar")
+
+    said = list(islice(pipeline.drain_report(drain.s, ReportKey("cedar", "sp-api", report_id)), 3))
+
+    assert len(said) == 2
+    assert said[-1].startswith(f"report {report_id} (cedar): stays parsed")
 
 
 def test_schedules_are_set_at_each_api_in_its_own_words(drain):
