@@ -97,28 +97,35 @@ class Notices:
     # ---------------------------------------------------------------------------------------------------- trust
 
     def judge(self, turn: Turn) -> Push:
-        """Compares what has come into the ledger since the last complete listing with what was announced, before this
-        listing ends. Where push no longer works, the account is listed at its own interval from now on.
+        """Compares what is in the ledger with what was announced, before this listing ends. Where push no longer works,
+        the account is listed at its own interval from now on.
 
-        What became available only lately says nothing yet; nor does what was there before the last listing, and was
-        found by one that reaches further back. (Amazon tells when in whole seconds.)
+        A notice may be some minutes late. So each listing judges the reports that were there for that long when it
+        began, and not yet when the last complete one did, whichever of them found the report. What was there before,
+        and is found by one that reaches further back, says nothing. (Amazon tells when in whole seconds.)
         """
         ids = {"account": turn.account, "api": turn.api, "grace": PUSH_GRACE, "enough": PUSH_LISTINGS}
         with self._database.transaction() as cursor:
             check_turn(cursor, turn)
             cursor.execute(
-                "WITH found AS ("
-                "  SELECT count(n.report_id) AS announced, count(*) FILTER ("
-                "   WHERE n.report_id IS NULL AND r.available_at < app_now() - %(grace)s) AS missed"
-                "  FROM connections c JOIN reports r ON (r.account, r.api) = (c.account, c.api)"
-                "   AND r.listing > c.listed AND r.available_at >= date_trunc('second', c.listed_at)"
-                "  LEFT JOIN notices n ON (n.account, n.api, n.report_id) = (r.account, r.api, r.report_id)"
-                "  WHERE c.account = %(account)s AND c.api = %(api)s),"
-                " before AS (SELECT push_streak >= %(enough)s AS worked FROM connections"
-                "  WHERE account = %(account)s AND api = %(api)s)"
+                "WITH before AS (SELECT account, api, listed, date_trunc('second', listed_at) AS listed_at,"
+                "  date_trunc('second', listed_at - %(grace)s) AS judged_to,"
+                "  date_trunc('second', listing_started_at - %(grace)s) AS judge_to,"
+                "  push_streak >= %(enough)s AS worked"
+                "  FROM connections WHERE account = %(account)s AND api = %(api)s),"
+                " found AS (SELECT count(*) AS announced FROM before b JOIN reports r USING (account, api)"
+                "  JOIN notices USING (account, api, report_id)"
+                "  WHERE r.listing > b.listed AND r.available_at >= b.listed_at),"
+                " unheard AS (SELECT count(*) AS missed FROM before b JOIN reports r USING (account, api)"
+                "  WHERE r.available_at >= b.judged_to AND r.available_at < b.judge_to"
+                "  AND NOT EXISTS (SELECT FROM notices n"
+                "   WHERE (n.account, n.api, n.report_id) = (r.account, r.api, r.report_id))"
+                # A notice of what we requested is not kept: it tells the end of the request (at SP-API of the same id).
+                "  AND NOT EXISTS (SELECT FROM report_requests q WHERE (q.account, q.api, q.amazon_request_id)"
+                "   = (r.account, r.api, coalesce(r.report_request_id, r.report_id))))"
                 " UPDATE connections SET push_streak = CASE WHEN missed > 0 THEN 0"
                 "  WHEN announced > 0 THEN least(push_streak + 1, %(enough)s) ELSE push_streak END"
-                " FROM found, before WHERE account = %(account)s AND api = %(api)s"
+                " FROM before, found, unheard WHERE connections.account = %(account)s AND connections.api = %(api)s"
                 " RETURNING worked, push_streak >= %(enough)s AS works, missed",
                 ids,
             )

@@ -291,6 +291,43 @@ def test_when_push_dies_the_listing_is_at_its_own_interval_again_and_says_so(dra
     assert 11 <= listings(drain, api) - before <= 13, "one each five minutes"
 
 
+def test_a_dead_push_is_noticed_also_where_listings_are_closer_together_than_a_notice_may_be_late(drain, api):
+    """Each listing finds reports so young that their notices may be on their way: the next ones must ask for them."""
+    drain.s.db.query("UPDATE accounts SET list_every = interval '1 minute'")
+    announced_rounds(drain, api)
+    drain.fault("notification", "lost_notice", count=1000)
+    (report_id,) = make(drain, api)
+
+    drain.pass_time(hours=0.5, every_minutes=1)
+
+    assert drain.row(report_id, SELLERS[api][0]).state == "acknowledged"
+    (warned,) = logged(drain, "push did not announce all reports")
+    assert (warned["account"], warned["missed"]) == (SELLERS[api][0], 1)
+    assert drain.s.notices.push()[SELLERS[api][0]] == "not all"
+
+
+def test_a_requested_report_that_a_listing_finds_first_is_no_loss_of_push(drain, api):
+    """Its notice is about the request, and kept as that."""
+    announced_rounds(drain, api)
+    account = SELLERS[api][0]
+    drain.amazon("orders", account=account, count=2)
+    drain.advance(minutes=2)
+    key = request(drain, account, api)
+    drain.s.db.query("UPDATE report_requests SET next_attempt_at = app_now() + interval '5 hours'")
+    drain.advance(minutes=3)
+    drain.run_message("list", {"account": account})
+
+    hear(drain)
+    drain.tick()
+    drain.run_messages()
+    drain.advance(minutes=6)
+    drain.run_message("list", {"account": account})
+
+    assert wish(drain, key).status == "done"
+    assert drain.row(wish(drain, key).report_id, account).listing > 0, "the listing found it first"
+    assert logged(drain, "push did not") == []
+
+
 def test_when_push_is_whole_again_listings_are_rare_again(drain, api):
     """What was repaired needs no person to say so."""
     announced_rounds(drain, api)
