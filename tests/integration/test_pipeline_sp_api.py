@@ -9,6 +9,7 @@ from itertools import islice
 import pytest
 
 from orderdrain import pipeline
+from orderdrain.amazon import ListedReport
 from orderdrain.declarations import declare
 from orderdrain.reports import ReportKey, State
 from tests.building import report_in
@@ -139,7 +140,7 @@ def test_a_report_type_with_a_lower_rate_of_its_own_is_asked_for_as_rarely_and_n
 def test_a_report_that_could_not_be_made_is_never_parsed(drain):
     """It is not listed, and one that was listed before tells a person why."""
     told = base64.b64encode(b'{"errorDetails": "the seller has no such data"}').decode()
-    make(drain, status="FATAL", body_base64=told)
+    (fatal,) = make(drain, status="FATAL", body_base64=told)
     make(drain, status="CANCELLED")
     (good,) = make(drain)
 
@@ -148,6 +149,12 @@ def test_a_report_that_could_not_be_made_is_never_parsed(drain):
     assert drain.states() == {"acknowledged": 1}
     assert drain.row(good).state == "acknowledged"
     drain.assert_judged()
+
+    listed = ListedReport(fatal, SHIPPING, drain.s.clock.now(), acknowledged=False)
+    drain.s.ledger.enter("acme", "sp-api", [listed], listing=0, worker="a test", request_id=None)
+    drain.run()
+    assert drain.row(fatal).state == "quarantined"
+    assert "the seller has no such data" in drain.row(fatal).reason
 
 
 def test_an_access_token_that_ends_in_mid_drain_costs_no_attempt(drain):
