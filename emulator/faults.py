@@ -30,7 +30,7 @@ _NOTICE = frozenset(("notification",))
 #: A report schedule of SP-API makes its next report: no call at all.
 _SCHEDULE = frozenset(("schedule",))
 
-_OPERATIONS = _ALL | _SP_ALL | _LWA | _STORE | _QUEUE | _SCHEDULE
+_CALLS = _ALL | _SP_ALL | _LWA | _STORE | _QUEUE
 
 #: Every kind, with the operations that it can befall.
 KINDS: dict[str, frozenset[str]] = {
@@ -39,7 +39,7 @@ KINDS: dict[str, frozenset[str]] = {
     "internal_error": _ALL | _SP_ALL | _STORE,  # 500 InternalError
     "unavailable": _ALL | _SP_ALL | _STORE | _QUEUE,  # 503 ServiceUnavailable
     "html": _ALL | _SP_ALL,  # 502, the page of a proxy
-    "no_answer": _OPERATIONS,  # the connection is closed without a byte, nothing was done
+    "no_answer": _CALLS,  # the connection is closed without a byte, nothing was done
     "late_answer": _ALL | _SP_ALL,  # the same, but the call had its effect
     "cut_body": _FILES | _STORE,  # closed after 60 % of the announced length
     "cut_without_length": _FILES | _STORE,  # no length announced, and closed after 60 %
@@ -197,7 +197,7 @@ class Faults:
 
 
 def _by_operation(rates: dict[str, Any]) -> dict[str, dict[str, float]]:
-    sorted_out: dict[str, dict[str, float]] = {operation: {} for operation in _OPERATIONS | _NOTICE}
+    sorted_out: dict[str, dict[str, float]] = {operation: {} for operation in _CALLS | _SCHEDULE | _NOTICE}
     for name, value in rates.items():
         kinds = {name: value} if name in KINDS else value
         operations = KINDS.get(name, frozenset((name,)))
@@ -206,6 +206,8 @@ def _by_operation(rates: dict[str, Any]) -> dict[str, dict[str, float]]:
         for kind, rate in kinds.items():
             if kind not in KINDS or not 0 <= float(rate) <= 1:
                 raise ValueError(f"{kind!r}: {rate!r} is not a kind of fault with a rate from 0 to 1")
+            if not operations & KINDS[kind]:
+                raise ValueError(f"no fault {kind!r} for operation {name!r}")
             for operation in operations & KINDS[kind]:
                 sorted_out[operation][kind] = float(rate)
     return sorted_out

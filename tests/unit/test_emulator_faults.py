@@ -81,6 +81,7 @@ def test_clearing_ends_rates_and_orders():
         {"rates": {"no_such_kind": 0.1}},
         {"rates": {"html": 2}},
         {"rates": {"GetNothing": {"html": 0.1}}},
+        {"rates": {"schedule": {"html": 0.1}}},
         {"stall": 3},
     ],
 )
@@ -91,6 +92,7 @@ def test_settings_that_make_no_sense_are_refused(settings):
 
 
 def test_a_fault_that_cannot_befall_an_operation_is_refused():
-    """A listing has no Content-MD5."""
-    with pytest.raises(ValueError, match="wrong_md5"):
-        Faults(1).order("GetReportList", "wrong_md5", 1, None)
+    """A listing has no Content-MD5, and a report schedule is no call: nobody waits for its answer."""
+    for operation, fault in (("GetReportList", "wrong_md5"), ("schedule", "no_answer")):
+        with pytest.raises(ValueError, match=fault):
+            Faults(1).order(operation, fault, 1, None)
