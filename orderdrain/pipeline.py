@@ -319,7 +319,6 @@ def request(s: Services, account: str, request_key: str) -> str:
                 wish.report_type,
                 start=wish.window_start,
                 end=wish.window_end,
-                marketplaces=(),
                 options=wish.options,
             )
             s.requests.submitted(wish, info, s.clock.now() + next_look(s.clock.now() - wish.asked_at))

@@ -44,8 +44,6 @@ class ListingPage:
 class Downloaded:
     """What came with a report's bytes, which went to the sink unchanged. `content_type`: as sent, charset included."""
 
-    size: int
-    md5: bytes
     content_type: str | None
     request_id: str | None
 
@@ -125,10 +123,9 @@ class ReportsApi(Protocol):
         *,
         start: datetime | None,
         end: datetime | None,
-        marketplaces: Sequence[str],
         options: Mapping[str, str],
     ) -> RequestInfo:
-        """Asks for a report now. Raises GiveUp when Amazon refuses the request."""
+        """Asks for a report now, of the account's marketplaces. Raises GiveUp when Amazon refuses the request."""
 
     def list_requests(
         self,

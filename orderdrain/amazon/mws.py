@@ -152,7 +152,7 @@ class MwsReports:
                 "thrown away",
                 evidence=evidence,
             )
-        return Downloaded(size, digest.digest(), response.headers.get("Content-Type"), evidence.request_id)
+        return Downloaded(response.headers.get("Content-Type"), evidence.request_id)
 
     def acknowledge(self, report_ids: Sequence[str]) -> Acknowledged:
         wanted = {"Acknowledged": "true", **_numbered("ReportIdList.Id", report_ids)}
@@ -164,16 +164,13 @@ class MwsReports:
         *,
         start: datetime | None,
         end: datetime | None,
-        marketplaces: Sequence[str],
         options: Mapping[str, str],
     ) -> RequestInfo:
-        """Without `marketplaces`: for those of the account."""
         wanted = {"ReportType": report_type, **moments(StartDate=start, EndDate=end)}
         if options:
             wanted["ReportOptions"] = ";".join(f"{name}={value}" for name, value in options.items())
-        asked = marketplaces or self._marketplaces
-        if _WITHOUT_MARKETPLACE_LIST.isdisjoint(asked):
-            wanted |= _numbered("MarketplaceIdList.Id", asked)
+        if _WITHOUT_MARKETPLACE_LIST.isdisjoint(self._marketplaces):
+            wanted |= _numbered("MarketplaceIdList.Id", self._marketplaces)
         return self._ask("RequestReport", wanted, mws_xml.requested)
 
     def list_requests(

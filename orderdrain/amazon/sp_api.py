@@ -184,13 +184,12 @@ class SpApiReports:
         *,
         start: datetime | None,
         end: datetime | None,
-        marketplaces: Sequence[str],
         options: Mapping[str, str],
     ) -> RequestInfo:
-        """Without `marketplaces`: for those of the account. Amazon answers with an id and nothing else."""
+        """Amazon answers with an id and nothing else."""
         wanted: dict[str, Any] = {
             "reportType": report_type,
-            "marketplaceIds": list(marketplaces) or self._marketplaces,
+            "marketplaceIds": self._marketplaces,
             **moments(dataStartTime=start, dataEndTime=end),
         }
         if options:

@@ -7,7 +7,6 @@ is known by its length or chunks and, where it is gzip by its bytes, by the chec
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import zlib
@@ -87,10 +86,9 @@ def _refusal(response: Response, request_id: str | None) -> UrlExpired | Service
 
 
 def _streamed(response: Response, sink: Callable[[bytes], object], evidence: Evidence) -> Downloaded:
-    digest, size, gzip = hashlib.md5(usedforsecurity=False), 0, _GzipEnd()
+    size, gzip = 0, _GzipEnd()
     try:
         for block in response.blocks():
-            digest.update(block)
             size += len(block)
             gzip.feed(block)
             sink(block)
@@ -111,7 +109,7 @@ def _streamed(response: Response, sink: Callable[[bytes], object], evidence: Evi
             "thrown away",
             evidence=evidence,
         )
-    return Downloaded(size, digest.digest(), response.headers.get("Content-Type"), evidence.request_id)
+    return Downloaded(response.headers.get("Content-Type"), evidence.request_id)
 
 
 class _GzipEnd:

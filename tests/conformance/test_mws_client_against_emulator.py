@@ -83,7 +83,7 @@ def test_each_region_lists_downloads_and_acknowledges(emulator, clock, account, 
         body = bytearray()
         came = api.download(report_id, body.extend)
         assert body.startswith(b"order-id\t")
-        assert (came.size, came.content_type.startswith("text/plain")) == (len(body), True)
+        assert came.content_type.startswith("text/plain")
     assert api.acknowledge(made[:1]).report_ids == {made[0]}
     assert _listed(api, acknowledged=False) == made[1:]
     assert _listed(api, acknowledged=True) == made[:1]
@@ -122,7 +122,6 @@ def test_a_requested_report_is_followed_from_submitted_to_done(emulator, clock):
         ORDERS,
         start=clock.now() - timedelta(days=1),
         end=clock.now() - timedelta(minutes=1),
-        marketplaces=(),
         options={"ShowSalesChannel": "true"},
     )
     assert (asked.status, asked.scheduled, asked.report_id) == ("SUBMITTED", False, None)
@@ -141,7 +140,7 @@ def test_a_requested_report_without_orders_ends_without_data(emulator, clock):
     """An end of its own, not a failure."""
     api = _api(emulator, clock, "cedar")
     start, end = clock.now() - timedelta(days=2), clock.now() - timedelta(days=1)
-    asked = api.request_report(ORDERS, start=start, end=end, marketplaces=(), options={})
+    asked = api.request_report(ORDERS, start=start, end=end, options={})
     clock.advance(hours=3)
     (info,) = api.list_requests(request_ids=[asked.request_id_at_amazon]).requests
     assert (info.status, info.report_id) == ("NO_DATA", None)

@@ -178,11 +178,11 @@ def test_a_proxys_page_acknowledges_nothing(mws):
 def test_a_report_is_requested_with_its_window_options_and_marketplaces(mws):
     """Options travel as name=value in one parameter."""
     mws.will_answer(answer("RequestReport", INFO))
-    info = client(mws.url).request_report(
+    api = client(mws.url, marketplaces=["ATVPDKIKX0DER", "A2EUQ1WTGCTBG2"])
+    info = api.request_report(
         "_T_",
         start=datetime(2018, 4, 1, tzinfo=UTC),
         end=datetime(2018, 4, 2, 12, 30, 1, 999, tzinfo=UTC),
-        marketplaces=["ATVPDKIKX0DER", "A2EUQ1WTGCTBG2"],
         options={"ShowSalesChannel": "true", "Other": "x"},
     )
     assert _own(mws.asked[0].form) == {
@@ -202,7 +202,7 @@ def test_a_report_is_requested_with_its_window_options_and_marketplaces(mws):
 def test_a_request_is_for_the_accounts_marketplaces_where_amazon_takes_them(mws, of_account, sent):
     """In Japan and Australia the parameter does not exist, and the request would be refused."""
     mws.will_answer(answer("RequestReport", INFO))
-    client(mws.url, marketplaces=[of_account]).request_report("_T_", start=None, end=None, marketplaces=(), options={})
+    client(mws.url, marketplaces=[of_account]).request_report("_T_", start=None, end=None, options={})
     assert [v for name, v in mws.asked[0].form.items() if name.startswith("MarketplaceIdList")] == sent
 
 
@@ -240,7 +240,7 @@ def test_each_call_asks_the_quota_first_under_a_name_that_has_a_rule(mws):
     api.list_reports(report_types=[], acknowledged=None)
     api.list_reports(report_types=[], acknowledged=None, next_token="t")
     api.acknowledge(["1"])
-    api.request_report("_T_", start=None, end=None, marketplaces=(), options={})
+    api.request_report("_T_", start=None, end=None, options={})
     api.list_requests()
     api.list_requests(next_token="t")
     api.list_schedules()

@@ -27,7 +27,6 @@ def test_a_report_goes_to_the_sink_in_blocks_unchanged(mws):
     assert mws.asked[0].form["ReportId"] == "14827889873"
     assert b"".join(blocks) == BODY
     assert len(BODY) > 10 * BLOCK_BYTES >= max(map(len, blocks)) * 10
-    assert (came.size, came.md5) == (len(BODY), hashlib.md5(BODY).digest())
     assert (came.content_type, came.request_id) == ("text/plain;charset=windows-1252", "req-3")
 
 
@@ -36,7 +35,7 @@ def test_any_body_that_was_announced_is_a_download(mws, body):
     """What the bytes mean is not for the client to say: an empty report is a report."""
     mws.will_answer(report(body))
     got = bytearray()
-    assert client(mws.url).download("1", got.extend).size == len(body)
+    client(mws.url).download("1", got.extend)
     assert got == body
 
 
@@ -75,7 +74,9 @@ def test_a_missing_md5_is_accepted_where_the_length_proves_the_body(mws):
     without = report(BODY)
     del without.headers["Content-MD5"]
     mws.will_answer(without)
-    assert client(mws.url).download("1", lambda _block: None).md5 == hashlib.md5(BODY).digest()
+    got = bytearray()
+    client(mws.url).download("1", got.extend)
+    assert got == BODY
 
 
 @pytest.mark.parametrize("md5", [True, False])
@@ -86,11 +87,13 @@ def test_a_body_that_ends_with_its_connection_is_taken_only_with_its_md5(mws, md
     if not md5:
         del unframed.headers["Content-MD5"]
     mws.will_answer(unframed)
+    got = bytearray()
     if md5:
-        assert client(mws.url).download("1", lambda _block: None).size == len(BODY)
+        client(mws.url).download("1", got.extend)
     else:
         with pytest.raises(BadBody, match="nothing shows"):
-            client(mws.url).download("1", lambda _block: None)
+            client(mws.url).download("1", got.extend)
+    assert got == BODY
 
 
 def test_a_body_is_given_up_at_its_deadline_however_steadily_it_trickles(mws):

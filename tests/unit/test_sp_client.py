@@ -139,9 +139,7 @@ def test_a_request_names_the_accounts_marketplaces_its_window_and_its_options(am
     """Amazon answers with an id; the rest is what we asked for."""
     amazon.will_answer(answer({"reportId": "292248019978"}, 202))
     start, end = NOW - timedelta(hours=2), NOW - timedelta(hours=1)
-    info = client(amazon.url).request_report(
-        GENERAL, start=start, end=end, marketplaces=(), options={"ShowSalesChannel": "true"}
-    )
+    info = client(amazon.url).request_report(GENERAL, start=start, end=end, options={"ShowSalesChannel": "true"})
     asked = amazon.asked[0]
     assert (asked.method, asked.path) == ("POST", "/reports/2021-06-30/reports")
     assert asked.headers["Content-Type"] == "application/json"
@@ -158,8 +156,8 @@ def test_a_request_names_the_accounts_marketplaces_its_window_and_its_options(am
 def test_a_request_without_window_and_options_does_not_name_them(amazon):
     """Amazon refuses null, and an empty window is its own default."""
     amazon.will_answer(answer({"reportId": "1"}, 202))
-    client(amazon.url).request_report(GENERAL, start=None, end=None, marketplaces=["A1F83G8C2ARO7P"], options={})
-    assert json.loads(amazon.asked[0].body) == {"reportType": GENERAL, "marketplaceIds": ["A1F83G8C2ARO7P"]}
+    client(amazon.url).request_report(GENERAL, start=None, end=None, options={})
+    assert json.loads(amazon.asked[0].body).keys() == {"reportType", "marketplaceIds"}
 
 
 def test_requests_are_found_by_type_in_whatever_state(amazon):
@@ -276,7 +274,7 @@ def test_every_operation_has_its_quota_and_it_is_taken_before_the_call(amazon):
         answer({"reportSchedules": [SCHEDULE]}), answer({}), answer(report()),
     )  # fmt: skip
     api.list_reports(report_types=[GENERAL], acknowledged=None)
-    api.request_report(GENERAL, start=None, end=None, marketplaces=(), options={})
+    api.request_report(GENERAL, start=None, end=None, options={})
     api.set_schedule(SHIPPING, "PT15M")
     api.set_schedule(SHIPPING, "_NEVER_")
     api.list_requests(request_ids=["1"])
@@ -293,9 +291,9 @@ def test_what_is_told_of_createreports_rate_is_meant_for_its_report_type(amazon)
     quota = QuotaNotes()
     api = client(amazon.url, quota=quota)
     amazon.will_answer(answer({"reportId": "1"}, 202), refusal(429, "QuotaExceeded"))
-    api.request_report(GENERAL, start=None, end=None, marketplaces=(), options={})
+    api.request_report(GENERAL, start=None, end=None, options={})
     with pytest.raises(Throttled, match=r"^throttled by createReport, quota restores 1 per 59.88"):
-        api.request_report(SHIPPING, start=None, end=None, marketplaces=(), options={})
+        api.request_report(SHIPPING, start=None, end=None, options={})
     assert quota.rates == [(f"createReport:{GENERAL}", 0.0222)]
     assert quota.refusals == [(f"createReport:{SHIPPING}", False, None)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import logging
 import os
@@ -50,7 +49,6 @@ def test_a_document_goes_to_the_sink_in_blocks_unchanged(amazon, body):
     came = client(amazon.url).download("292248019978", blocks.append)
     assert b"".join(blocks) == body
     assert max(map(len, blocks), default=0) <= BLOCK_BYTES
-    assert (came.size, came.md5) == (len(body), hashlib.md5(body).digest())
     assert (came.content_type, came.request_id) == ("text/plain; charset=Cp1252", "s3-1")
 
 
@@ -129,7 +127,7 @@ def test_without_a_length_the_end_of_the_gzip_alone_shows_that_it_is_whole(amazo
     _will_store(amazon, unframed)
     got = bytearray()
     if whole:
-        assert client(amazon.url).download("1", got.extend).size == len(body)
+        client(amazon.url).download("1", got.extend)
     else:
         with pytest.raises(BadBody, match="whole"):
             client(amazon.url).download("1", got.extend)
