@@ -52,9 +52,6 @@ class Archive(Protocol):
     def exists(self, key: str) -> bool:
         """Whether there are bytes under this key."""
 
-    def delete(self, key: str) -> None:
-        """Removes the bytes; nothing happens if there are none."""
-
     def sweep(self, older_than: timedelta) -> int:
         """Removes what dead writers left that have written nothing for `older_than` (real time); returns how many."""
 
@@ -151,10 +148,6 @@ class DirectoryArchive:
     def exists(self, key: str) -> bool:
         with _on_disk(self._name):
             return (self._root / _checked(key)).is_file()
-
-    def delete(self, key: str) -> None:
-        with _on_disk(self._name):
-            (self._root / _checked(key)).unlink(missing_ok=True)
 
     def sweep(self, older_than: timedelta) -> int:
         limit = time.time() - older_than.total_seconds()
@@ -267,10 +260,6 @@ class S3Archive:
         except NotFound:
             return False
         return True
-
-    def delete(self, key: str) -> None:
-        with _in_s3(self._bucket):
-            self._s3().delete_object(**self._place(key))
 
     def sweep(self, older_than: timedelta) -> int:
         limit = datetime.now(UTC) - older_than

@@ -91,8 +91,8 @@ class Family:
 class ReportType:
     """What may be done with one report type, by Amazon's documentation.
 
-    `family` is None where this version does not read it. `acknowledges`: Amazon remembers that it was acknowledged.
-    `twins`: scheduling one of them cancels this one, without a word.
+    `family` is None where this version does not read it. `twins`: scheduling one of them cancels this one, without a
+    word.
     """
 
     name: str
@@ -100,7 +100,6 @@ class ReportType:
     format: Literal["flat", "xml"] = "flat"
     requestable: bool = True
     schedulable: bool = False
-    acknowledges: bool = False
     twins: tuple[str, ...] = field(default=())
 
 
@@ -260,10 +259,10 @@ _CONVERGED = "_GET_CONVERGED_FLAT_FILE_ORDER_REPORT_DATA_"
 
 def _mws() -> tuple[ReportType, ...]:
     return (
-        ReportType(_FLAT, NEW_ORDERS, schedulable=True, acknowledges=True, twins=(_XML, _CONVERGED)),
-        ReportType(_CONVERGED, NEW_ORDERS, schedulable=True, acknowledges=True, twins=(_FLAT,)),
-        ReportType(_XML, format="xml", requestable=False, schedulable=True, acknowledges=True, twins=(_FLAT,)),
-        ReportType("_GET_FLAT_FILE_ACTIONABLE_ORDER_DATA_", schedulable=True, acknowledges=True),
+        ReportType(_FLAT, NEW_ORDERS, schedulable=True, twins=(_XML, _CONVERGED)),
+        ReportType(_CONVERGED, NEW_ORDERS, schedulable=True, twins=(_FLAT,)),
+        ReportType(_XML, format="xml", requestable=False, schedulable=True, twins=(_FLAT,)),
+        ReportType("_GET_FLAT_FILE_ACTIONABLE_ORDER_DATA_", schedulable=True),
         ReportType("_GET_FLAT_FILE_ALL_ORDERS_DATA_BY_LAST_UPDATE_"),
         ReportType("_GET_FLAT_FILE_ALL_ORDERS_DATA_BY_ORDER_DATE_"),
         ReportType("_GET_FLAT_FILE_ARCHIVED_ORDERS_DATA_BY_ORDER_DATE_"),
@@ -277,7 +276,7 @@ def _mws() -> tuple[ReportType, ...]:
 
 
 def _sp_api() -> tuple[ReportType, ...]:
-    """The successors. SP-API has no acknowledging, so none of them does; flat and XML of one suffix are twins."""
+    """The successors; flat and XML of one suffix are twins."""
     flat, xml = "GET_FLAT_FILE_ORDER_REPORT_DATA_", "GET_ORDER_REPORT_DATA_"
     suffixes = ("SHIPPING", "INVOICING", "TAX")
     return (

@@ -20,14 +20,12 @@ if TYPE_CHECKING:
 
 log = logger(__name__)
 
-#: Real seconds until the lock of a dead worker is free; its holder extends it whenever it renews its lease.
-LOCK_SECONDS = 60
-
 
 class Locks:
-    """Makes locks. They expire by Redis's own clock, in real time: a dead worker is dead in real time too."""
+    """Makes locks that expire after `seconds`, by Redis's own clock, in real time: a dead worker is dead in real time
+    too. Who holds one extends it whenever it renews its lease."""
 
-    def __init__(self, redis: Redis, seconds: float = LOCK_SECONDS) -> None:
+    def __init__(self, redis: Redis, *, seconds: float) -> None:
         self._redis = redis
         self._milliseconds = int(seconds * 1000)
 

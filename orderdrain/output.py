@@ -68,13 +68,11 @@ def show_json(value: Any) -> None:
     click.echo(json.dumps(value, default=_plain, ensure_ascii=False))
 
 
-def show_table(
-    rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool, total: int | None = None
-) -> None:
+def show_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
     """Rows for people (aligned, with a header), for a pipe (tabs, no header, nothing cut), or as JSON."""
     rows = list(rows)
     if as_json:
-        show_json({"total": len(rows) if total is None else total, "rows": rows})
+        show_json({"total": len(rows), "rows": rows})
         return
     cells = [[_cell(row.get(name)) for name in columns] for row in rows]
     if not sys.stdout.isatty():

@@ -139,7 +139,7 @@ class BoundQuota:
         self._must_go(operation, 0)
 
     def _must_go(self, operation: str, tokens: int) -> None:
-        went, next_at, why, _, _, hourly = self._run(self._ask, operation, tokens)
+        went, next_at, why, hourly = self._run(self._ask, operation, tokens)
         if not went:
             reasons = {
                 b"bucket": f"quota restores {self._rule(operation).restores}",
@@ -176,22 +176,6 @@ class BoundQuota:
         answer told holds, else 60 minutes: no hour ends later than that.
         """
         return _moment(self._run(self._refused, operation, int(hourly), _milliseconds(resets_at)))
-
-    def peek(self, operation: str) -> dict[str, Any]:
-        """How the bucket stands, for people; takes nothing.
-
-        `next` is when a call may go, None for now; `waits_for` is then None too, else "bucket", "hour" or "refused".
-        `hour_used` counts the calls of other programs as far as Amazon has told of them.
-        """
-        went, next_at, why, tokens, used, hourly = self._run(self._ask, operation, 0)
-        return {
-            "tokens": tokens / 1000,
-            "burst": self._rule(operation).burst,
-            "hour_used": used,
-            "hourly": hourly or None,
-            "next": None if went else _moment(next_at),
-            "waits_for": None if went else why.decode(),
-        }
 
     def _rule(self, operation: str) -> QuotaRule:
         return self._rules[operation.partition(":")[0]]
@@ -265,12 +249,11 @@ local pace, pace_ends, taken, went, refusals = lesson[1], lesson[2], lesson[3], 
 if pace and now < pace_ends then restore, room = pace, pace end
 """
 
-# -> {1 if a call may go, when one may, why not before, thousandths of tokens, calls of the hour, their limit or 0}
+# -> {1 if a call may go, when one may, why not before, the limit of calls of the hour or 0}
 _ASK = """
 local take = ARGV[7] == '1'
 local next_at, why = full_at + restore - room, 'bucket'
 
-local used = 0
 if hourly > 0 then
     if told_hourly then hourly = math.min(hourly, told_hourly) end
     local first = redis.call('LINDEX', hour, 0)
@@ -278,13 +261,10 @@ if hourly > 0 then
         redis.call('LPOP', hour)
         first = redis.call('LINDEX', hour, 0)
     end
-    used = redis.call('LLEN', hour)
+    local used = redis.call('LLEN', hour)
     local hour_at = now
     if used >= hourly then hour_at = tonumber(redis.call('LINDEX', hour, used - hourly)) + HOUR + late end
-    if left then
-        if left <= 0 then hour_at = math.max(hour_at, hour_ends + late) end
-        used = math.max(used, hourly - left)
-    end
+    if left and left <= 0 then hour_at = math.max(hour_at, hour_ends + late) end
     if hour_at > next_at then next_at, why = hour_at, 'hour' end
 end
 if blocked_until and blocked_until > now and blocked_until >= next_at then next_at, why = blocked_until, 'refused' end
@@ -300,7 +280,7 @@ if go and take then
         redis.call('EXPIRE', hour, forget)
     end
 end
-return {go and 1 or 0, next_at, why, math.floor(1000 * (room - full_at + now) / restore), used, hourly}
+return {go and 1 or 0, next_at, why, hourly}
 """
 
 _LEARNED = """

@@ -59,7 +59,6 @@ class Request:
     window_start: datetime | None
     window_end: datetime | None
     options: Mapping[str, str]
-    status: str
     amazon_request_id: str | None
     asked_at: datetime
     attempts: int

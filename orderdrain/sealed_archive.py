@@ -30,9 +30,6 @@ class SealedArchive:
     def exists(self, key: str) -> bool:
         return self._archive.exists(key)
 
-    def delete(self, key: str) -> None:
-        self._archive.delete(key)
-
     def sweep(self, older_than: timedelta) -> int:
         return self._archive.sweep(older_than)
 

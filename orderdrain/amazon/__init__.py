@@ -84,12 +84,11 @@ class RequestPage:
 
 @dataclass(frozen=True)
 class ScheduleInfo:
-    """A report schedule at Amazon: `every` in Amazon's own word (`_15_MINUTES_`), `next_at` its next report. `ours`: it
-    is the one that `set_schedule` replaces; SP-API may have others of that type, for other marketplaces."""
+    """A report schedule at Amazon: `every` in Amazon's own word (`_15_MINUTES_`, `PT15M`). `ours`: it is the
+    one that `set_schedule` replaces; SP-API may have others of that type, for other marketplaces."""
 
     report_type: str
     every: str
-    next_at: datetime | None = None
     ours: bool = True
 
 

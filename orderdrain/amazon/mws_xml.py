@@ -87,7 +87,7 @@ def schedules(root: etree._Element) -> tuple[ScheduleInfo, ...]:
     if _next_token(root):
         raise ValueError("more schedules than Amazon allows")
     return tuple(
-        ScheduleInfo(_required(node, "ReportType"), _required(node, "Schedule"), _moment(node, "ScheduledDate"))
+        ScheduleInfo(_required(node, "ReportType"), _required(node, "Schedule"))
         for node in root.iter("{*}ReportSchedule")
     )
 

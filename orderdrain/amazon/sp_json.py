@@ -122,7 +122,6 @@ def schedules(told: Told, marketplaces: Sequence[str]) -> dict[str, ScheduleInfo
         _required(schedule, "reportScheduleId"): ScheduleInfo(
             _required(schedule, "reportType"),
             _required(schedule, "period"),
-            _moment(schedule, "nextReportCreationTime"),
             ours=sorted(schedule.get("marketplaceIds") or marketplaces) == sorted(marketplaces),
         )
         for schedule in _objects(told, "reportSchedules")

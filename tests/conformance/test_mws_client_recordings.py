@@ -78,7 +78,7 @@ def _told(name: str, said) -> list[str]:
     elif isinstance(said, RequestPage):
         rows = [_request_row(info) for info in said.requests]
     else:
-        rows = [(schedule.report_type, schedule.every, schedule.next_at) for schedule in said]
+        rows = [(schedule.report_type, schedule.every) for schedule in said]
     token = getattr(said, "next_token", None)
     shown = f"{len(token)}:{token[:8]}..{token[-8:]}" if token else "-"
     head = f"{name} request={getattr(said, 'request_id', '-')} next={shown}"

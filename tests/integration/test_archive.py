@@ -132,18 +132,9 @@ def test_missing_bytes_are_named(archive):
     assert not archive.exists(KEY)
 
 
-def test_deleting_removes_and_may_be_repeated(archive):
-    """Two purges may meet."""
-    store(archive, BYTES)
-    archive.delete(KEY)
-    archive.delete(KEY)
-
-    assert not archive.exists(KEY)
-
-
 def test_no_key_leads_out_of_the_archive(archive):
     """Not out of a directory, and not out of a prefix either."""
-    for use in (archive.open, archive.exists, archive.delete, archive.writer):
+    for use in (archive.open, archive.exists, archive.writer):
         with pytest.raises(UsageError, match="is no archive key"):
             use("../secret")
 
@@ -230,7 +221,7 @@ def test_an_s3_that_does_not_answer_is_a_dependency_that_is_down(s3, monkeypatch
     """The report waits without an attempt spent; the line says what does not answer."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     archive = open_archive("s3://reports")
-    for use in (archive.open, archive.exists, archive.delete):
+    for use in (archive.open, archive.exists):
         with pytest.raises(DependencyDown, match=r"^the archive s3://reports does not answer: Could not connect"):
             use(KEY)
 

@@ -22,7 +22,7 @@ def redis(redis_url):
 
 @pytest.fixture
 def locks(redis):
-    return Locks(redis)
+    return Locks(redis, seconds=60)
 
 
 def download_lock(locks):
@@ -63,7 +63,7 @@ def test_of_many_at_once_one_gets_it(redis_url):
     start, won = threading.Barrier(8), []
 
     def compete():
-        lock = download_lock(Locks(connect(redis_url)))
+        lock = download_lock(Locks(connect(redis_url), seconds=60))
         start.wait()
         if lock.acquire():
             won.append(lock)
@@ -88,7 +88,7 @@ def test_a_dead_holders_lock_expires_within_a_minute(locks, redis):
 def test_an_expired_lock_goes_to_the_next_and_not_back(redis):
     """The first holder must learn that it is no longer alone, and must not free the lock of the second."""
     locks = Locks(redis, seconds=0.05)
-    first, second = download_lock(locks), download_lock(Locks(redis))
+    first, second = download_lock(locks), download_lock(Locks(redis, seconds=60))
     first.acquire()
     give_up = time.monotonic() + 5
     while not second.acquire():
@@ -147,7 +147,7 @@ def test_acquiring_twice_is_still_ours(locks):
 
 def test_without_redis_no_lock_is_given():
     """The error says which Redis, for what, in one line, and keeps the password."""
-    lock = download_lock(Locks(connect(NOWHERE)))
+    lock = download_lock(Locks(connect(NOWHERE), seconds=60))
 
     with pytest.raises(DependencyDown) as caught:
         lock.acquire()

@@ -258,15 +258,6 @@ def test_missing_bytes_are_named(archive):
         archive.open(KEY)
 
 
-def test_deleting_removes_and_may_be_repeated(archive):
-    """Two purges may meet."""
-    store(archive)
-    archive.delete(KEY)
-    archive.delete(KEY)
-
-    assert not archive.exists(KEY)
-
-
 # ---------------------------------------------------------------------------------------------------------- keys
 
 
@@ -290,7 +281,7 @@ def test_no_name_becomes_a_path_of_its_own(account, report_id):
 @pytest.mark.parametrize("key", ["../secret", "a/../../secret", "/etc/passwd", "", "a//b", "a/.incoming/b", "a\0b"])
 def test_no_key_leads_out_of_the_archive(archive, key):
     """Keys come back from the ledger: whoever could write there must not read other files here."""
-    for use in (archive.open, archive.exists, archive.delete, archive.writer):
+    for use in (archive.open, archive.exists, archive.writer):
         with pytest.raises(UsageError, match="is no archive key"):
             use(key)
 

@@ -74,12 +74,6 @@ def test_the_scheduled_xml_report_cannot_be_requested():
     assert REPORT_TYPES["_GET_ORDERS_DATA_"].twins == ("_GET_FLAT_FILE_ORDERS_DATA_",)
 
 
-def test_only_mws_acknowledges():
-    """SP-API has no acknowledging: a call for it would be an error each time."""
-    assert all(name.startswith("_") for name, known in REPORT_TYPES.items() if known.acknowledges)
-    assert REPORT_TYPES["_GET_FLAT_FILE_ORDERS_DATA_"].acknowledges
-
-
 def test_a_report_type_that_nobody_knows_has_no_family():
     """Amazon lists types that no documentation names (recorded 2014 traffic): that is no error."""
     assert family_of("_GET_FLAT_FILE_ORDERS_DATA_") is NEW_ORDERS
