@@ -389,7 +389,7 @@ class Accounts:
         )
 
     def end_listing(self, turn: Turn) -> None:
-        """The listing has ended: HasNext was false. What it found may be acknowledged from now on."""
+        """The listing has ended: Amazon named no next page. What it found may be acknowledged from now on."""
         with self._database.transaction() as cursor:
             check_turn(cursor, turn)
             cursor.execute(

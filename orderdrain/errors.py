@@ -4,7 +4,7 @@
     ├── Snooze              waiting is not failing: the row sleeps until then, no attempt is spent
     │   └── Throttled       Amazon's quota, or its refusal all the same
     ├── RetryLater          the attempt failed: it is counted, and made again after a backoff
-    │   ├── ServiceFault    Amazon, or something between, answered nothing, 5xx, or no MWS answer at all
+    │   ├── ServiceFault    Amazon, or something between, answered nothing, 5xx, or what is no answer of its API
     │   ├── BadBody         the bytes are not those that Amazon announced (Content-MD5, length)
     │   └── NextTokenLost   Amazon no longer knows our place in a listing: begin it again
     ├── GiveUp              this report (or request) cannot succeed: set aside for a person
@@ -74,7 +74,7 @@ class RetryLater(OrderdrainError):
 
 
 class ServiceFault(RetryLater):
-    """Amazon (or a proxy before it) failed: 5xx, a broken connection, an answer that is no MWS answer."""
+    """Amazon (or a proxy before it) failed: 5xx, a broken connection, what is no answer of its API."""
 
 
 class BadBody(RetryLater):

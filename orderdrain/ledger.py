@@ -260,7 +260,7 @@ class Ledger:
     # ------------------------------------------------------------------------------------------------ what is due
 
     def send_due(self, account: str | None = None) -> list[tuple[ReportKey, str]]:
-        """Marks as sent what is due and has a free slot in its account, and returns each with its step.
+        """Marks as sent what is due and has a free slot in its connection, and returns each with its step.
 
         Soon lost at Amazon first, then bytes that we already hold, then the newest. Two sweeps at once do not send the
         same: the second skips what the first has locked.
@@ -273,7 +273,7 @@ class Ledger:
             " due AS ("
             "  SELECT r.account, r.api, r.report_id, row_number() OVER (PARTITION BY r.account, r.api ORDER BY"
             "   r.available_at >= app_now() - CASE r.api WHEN 'mws' THEN %(mws)s ELSE %(sp_api)s END,"
-            "   r.state, r.available_at DESC, r.report_id) AS place"
+            "   r.state = 'listed', r.available_at DESC, r.report_id) AS place"
             "  FROM reports r JOIN connections c USING (account, api) JOIN applications p USING (application)"
             "  WHERE r.state IN ('listed', 'downloaded') AND r.next_attempt_at <= app_now()"
             f" AND NOT coalesce({IN_FLIGHT}, false) AND r.account = coalesce(%(account)s, r.account)"

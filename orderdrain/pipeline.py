@@ -277,7 +277,7 @@ def _acknowledge(s: Services, api: ReportsApi, turn: Turn, ids: list[str]) -> in
         missing = sorted(set(batch).difference(named))
         with s.db.transaction() as cursor:
             check_turn(cursor, turn)
-            detail = f"in a call of {len(batch)}"
+            detail = f"in a call of {len(batch)}" if api.acknowledges else "nothing to tell Amazon"
             told += s.acknowledgements.done(cursor, turn, named, detail=detail, request_id=answer.request_id)
             reason = "Amazon's answer does not name it as acknowledged"
             s.acknowledgements.not_done(cursor, turn, missing, reason, waits=False, request_id=answer.request_id)
@@ -422,7 +422,7 @@ def sweep(s: Services) -> str:
 
 
 def send_due(s: Services, account: str | None = None) -> int:
-    """Sends what is due, of one account or of all, within each account's free slots. Returns how many went."""
+    """Sends what is due, of one account or of all, within each connection's free slots. Returns how many went."""
     due = s.ledger.send_due(account)
     for place, (key, step) in enumerate(due):
         if not s.send(step, account=key.account, api=key.api, report_id=key.report_id):

@@ -32,7 +32,8 @@ DAILY = timedelta(days=1)
 OVERLAP = {"mws": timedelta(hours=2), "sp-api": timedelta(hours=26)}
 
 #: A requested report is looked after this soon, and then ever more rarely: most are made within a minute or two, but
-#: users report 1 to 10 hours. 15 minutes stays far within the 80 calls an hour of GetReportRequestList.
+#: users report 1 to 10 hours. A look each 15 minutes stays far within the 80 calls an hour of GetReportRequestList, one
+#: for all (MWS documentation), and within the two a second of getReport, one for each (SP-API model).
 FIRST_LOOK = timedelta(seconds=45)
 LAST_LOOK = timedelta(minutes=15)
 #: One that is still being made after this is shown as stuck, and asked for once more.

@@ -1,9 +1,9 @@
 """Amazon's quotas, kept in Redis for all workers: a call that Amazon would have to refuse is not sent.
 
-Terms. Each operation of each connection has a bucket. A call takes a token; the bucket holds `burst` of them at most,
-and gains one every `restore_seconds`. Apart from that, Amazon counts calls by the hour (`hourly`). Its hours are fixed,
-but where they begin differs between callers, so we count any sliding 60 minutes. Asking never sleeps: the answer is
-"go", or "not before T", and T goes to the ledger.
+Terms. Amazon counts by seller and application: each operation of such a pair has a bucket. A call takes a token; the
+bucket holds `burst` of them at most, and gains one every `restore_seconds`. Apart from that, Amazon counts calls by the
+hour (`hourly`). Its hours are fixed, but where they begin differs between callers, so we count any sliding 60 minutes.
+Asking never sleeps: the answer is "go", or "not before T", and T goes to the ledger.
 
 A worked example: GetReport (burst 15, one token a minute, 60 an hour) after a long idle time.
 
@@ -102,28 +102,28 @@ class QuotaRule:
 
 
 class Quota:
-    """All buckets of all connections."""
+    """All buckets of all sellers and applications."""
 
     def __init__(self, redis: Redis, clock: Clock) -> None:
         self._redis = redis
         self._clock = clock
 
-    def bound_to(self, connection_key: str, rules: Mapping[str, QuotaRule]) -> BoundQuota:
-        """The buckets of one connection, one for each operation in `rules`."""
-        return BoundQuota(self._redis, self._clock, connection_key, rules)
+    def bound_to(self, pair: str, rules: Mapping[str, QuotaRule]) -> BoundQuota:
+        """The buckets of one pair of seller and application, one for each operation in `rules`."""
+        return BoundQuota(self._redis, self._clock, pair, rules)
 
 
 class BoundQuota:
-    """One connection's buckets. Every method may raise DependencyDown: without Redis no call is sent.
+    """The buckets of one pair. Every method may raise DependencyDown: without Redis no call is sent.
 
     Where a part of an operation may have a rate of its own, `operation:part` is a bucket beside the operation's, with
     the same documented limits.
     """
 
-    def __init__(self, redis: Redis, clock: Clock, connection_key: str, rules: Mapping[str, QuotaRule]) -> None:
+    def __init__(self, redis: Redis, clock: Clock, pair: str, rules: Mapping[str, QuotaRule]) -> None:
         self._redis = redis
         self._clock = clock
-        self._connection_key = connection_key
+        self._pair = pair
         self._rules = rules
         self._ask = redis.register_script(_COMMON + _ASK)
         self._learned = redis.register_script(_COMMON + _LEARNED)
@@ -159,7 +159,7 @@ class BoundQuota:
         self._run(self._learned, operation, _number(maximum), _number(remaining), _milliseconds(resets_at))
 
     def learned_rate(self, operation: str, *, per_second: float) -> None:
-        """What an answer said of the rate that this connection has (SP-API, x-amzn-RateLimit-Limit)."""
+        """What an answer said of the rate that this pair has (SP-API, x-amzn-RateLimit-Limit)."""
         rule = self._rule(operation)
         if abs(per_second - 1 / rule.restore_seconds) < RATE_ROUNDING:
             told = rule
@@ -183,7 +183,7 @@ class BoundQuota:
     def _run(self, script: Any, operation: str, *args: int) -> Any:
         rule = self._rule(operation)
         # The braces keep both keys on one node of a cluster: a script may touch only one node.
-        bucket = f"{KEY_PREFIX}quota:{{{self._connection_key}}}:{operation}"
+        bucket = f"{KEY_PREFIX}quota:{{{self._pair}}}:{operation}"
         bucket_size = rule.pace_milliseconds, rule.room_milliseconds
         limits = (*bucket_size, rule.hourly or 0, int(LATE_SECONDS * 1000), FORGET_SECONDS)
         now = _milliseconds(self._clock.now())

@@ -121,7 +121,7 @@ class Settings:
         default="",
     )
     account_slots: int = _setting(
-        "How many reports of one account may be under way at once, so that a big one cannot starve the small",
+        "How many reports of one connection may be under way at once, so that a big one cannot starve the small",
         "8",
         _positive_int,
         default=8,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from orderdrain.vault import Vault
 
 #: A token lasts for an hour (Login with Amazon, `expires_in`): refreshed this long before its end.
-AHEAD = timedelta(minutes=5)
+REFRESHED_AHEAD = timedelta(minutes=5)
 #: A refresh is one call: who has nothing to go on with looks again after this.
 WAIT = timedelta(seconds=10)
 
@@ -45,7 +45,7 @@ class AccessTokens:
 
         Raises Snooze while another worker is at it, OperatorNeeded where Amazon refuses the keys, ServiceFault.
         """
-        if token := self._good(instead_of, ahead=AHEAD):
+        if token := self._good(instead_of, ahead=REFRESHED_AHEAD):
             return token
         if not self._lock.acquire():
             if token := self._good(instead_of):
@@ -53,7 +53,7 @@ class AccessTokens:
             raise Snooze("the access token is being refreshed by another worker", until=self._clock.now() + WAIT)
         try:
             # Another one may have refreshed it between our look and our lock.
-            return self._good(instead_of, ahead=AHEAD) or self._refresh()
+            return self._good(instead_of, ahead=REFRESHED_AHEAD) or self._refresh()
         finally:
             self._lock.release()
 

@@ -75,7 +75,7 @@ class RequestInfo:
 
 @dataclass(frozen=True)
 class RequestPage:
-    """One page of GetReportRequestList. Ended when `next_token` is None."""
+    """One page of what was requested (and scheduled). There is no other when `next_token` is None."""
 
     requests: tuple[RequestInfo, ...]
     next_token: str | None

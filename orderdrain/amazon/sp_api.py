@@ -67,7 +67,7 @@ PAGE_SIZE = 100
 #: As many report types fit one call (SP-API model).
 TYPES_A_CALL = 10
 #: A restricted data token is not used for the last seconds of its hour, so that none ends on its way.
-AHEAD = timedelta(seconds=30)
+UNUSED_AT_END = timedelta(seconds=30)
 
 _REPORTS = "/reports/2021-06-30"
 _RESTRICTIONS = "/tokens/2021-03-01/restrictedDataToken"
@@ -263,7 +263,9 @@ class SpApiReports:
     def _restricted_token(self, document_id: str, role: str, *, instead_of: str | None = None) -> str:
         """The token of this very document, good for an hour: made once, and once more where Amazon refuses it."""
         now = self._clock.now()
-        self._restricted = {name: held for name, held in self._restricted.items() if held.expires_at > now + AHEAD}
+        self._restricted = {
+            name: held for name, held in self._restricted.items() if held.expires_at > now + UNUSED_AT_END
+        }
         held = self._restricted.get(document_id)
         if held is None or held.token == instead_of:
             # The path as it is, not as it is written in a url (SP-API documentation).

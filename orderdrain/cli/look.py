@@ -198,12 +198,14 @@ def _story(row: Any) -> list[tuple[str, str]]:
         if row.state == "acknowledged"
         else "nothing by itself; a person decides: orderdrain requeue"
     )
+    # At SP-API a report has the id of its request.
+    made_by = f", request {row.report_request_id}" if row.report_request_id else ""
     told = [
         ("Reason", row.reason),
         ("Next", f"{upcoming}, due {row.next_attempt_at:%Y-%m-%d %H:%M:%SZ}" if waits else nothing),
         ("Attempt", f"{row.attempts} of 8 at this step" if row.attempts else None),
         ("Lease", f"{row.lease_owner} until {row.lease_until:%H:%M:%SZ}" if row.lease_owner else None),
-        ("Made", f"{row.available_at:%Y-%m-%d %H:%M:%SZ} at Amazon, request {row.report_request_id or '-'}"),
+        ("Made", f"{row.available_at:%Y-%m-%d %H:%M:%SZ} at Amazon{made_by}"),
         ("Bytes", f"{row.bytes:,}   sha256 {row.sha256}   {row.archive_key}" if row.archive_key else None),
         ("Charset", f"{row.encoding}: {row.encoding_reason}" if row.encoding else None),
     ]

@@ -305,6 +305,7 @@ def test_show_tells_a_reports_whole_story(run, books):
     assert lines(done)[0] == f"Report 50123456789   acme · {ORDERS} · DOWNLOADED"
     assert "Reason   the disk is full" in done.stdout
     assert re.search(r"Next +parse, due 20", done.stdout)
+    assert re.search(r"^Made +2026-11-24 12:00:00Z at Amazon$", done.stdout, re.MULTILINE)
     assert f"Attempt  1 of {MAX_ATTEMPTS} at this step" in done.stdout
     assert "48,213   sha256 000" in done.stdout
     events = [re.split(r" {2,}", line.strip())[1:3] for line in lines(done)[lines(done).index("History") + 1 :]]

@@ -54,6 +54,9 @@ def test_both_apis_are_drained_side_by_side_to_the_last_line(drain):
 
     assert drain.states() == {"acknowledged": 18}
     assert {call["account"] for call in drain.calls("UpdateReportAcknowledgements")} == {"cedar"}
+    told = drain.s.db.query("SELECT api, detail FROM report_history WHERE event = 'acknowledged'")
+    assert {row.detail for row in told if row.api == "sp-api"} == {"nothing to tell Amazon"}
+    assert all(row.detail.startswith("in a call of") for row in told if row.api == "mws")
     drain.pass_time(hours=2)
     assert len(drain.calls("getReportDocument")) == 15
     drain.assert_judged()

@@ -8,7 +8,7 @@ import pytest
 
 from orderdrain.amazon.http import Http
 from orderdrain.errors import Snooze
-from orderdrain.tokens import AHEAD, AccessTokens
+from orderdrain.tokens import REFRESHED_AHEAD, AccessTokens
 from tests.building import at_once
 from tests.drain import draining_quiet_sellers
 
@@ -32,7 +32,7 @@ def test_a_token_is_asked_for_once_and_used_until_shortly_before_its_end(drain):
     assert tokens(drain).access_token() == first
     assert len(drain.calls("LWA")) == 1
 
-    drain.advance(seconds=3600 - AHEAD.total_seconds() + 1)
+    drain.advance(seconds=3600 - REFRESHED_AHEAD.total_seconds() + 1)
 
     assert tokens(drain).access_token() != first
     assert len(drain.calls("LWA")) == 2
