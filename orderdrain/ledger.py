@@ -1,5 +1,5 @@
-"""All SQL about reports: enter, lease, advance, snooze, fail, quarantine, send what is due, and the history. What tells
-Amazon of many at once is in acknowledgements.py.
+"""All SQL about reports: enter, lease, advance, snooze, fail, quarantine, and send what is due. What tells Amazon of
+many at once is in acknowledgements.py; each change leaves a line in history.py.
 
 The row is the truth and a message a hint. A step begins with a *lease*: one committed update (owner, expiry, fence)
 that also counts the attempt, so that a report which kills its worker is counted too. The commit that ends a step checks
@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 import psycopg2.extras
 
 from orderdrain.errors import GiveUp, LeaseLost, NotFound, UsageError
+from orderdrain.history import write_history
 from orderdrain.policy import ARCHIVE_LOSSES, HURRY_AFTER, MAX_ATTEMPTS, backoff
 from orderdrain.reports import STEP_FROM, Report, ReportKey, RowCounts, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from orderdrain.amazon import ListedReport
@@ -363,10 +364,6 @@ class Ledger:
             (report_id, account, api),
         )
 
-    def history(self, key: ReportKey) -> list[Any]:
-        """What happened to a report, oldest first."""
-        return self._database.query(f"SELECT * FROM report_history WHERE {_KEY} ORDER BY history_id", _ids(key))
-
     def reports(
         self, *, account: str | None = None, state: str | None = None, report_type: str | None = None, limit: int = 50
     ) -> list[Any]:
@@ -417,35 +414,6 @@ class Ledger:
             )
             write_history(cursor, key, "requeue", "requeued", State.QUARANTINED, state, worker="a person", detail=note)
             return state
-
-    # -------------------------------------------------------------------------------------------------- pruning
-
-    def prune(self, older_than: timedelta, *, batch: int = 1000, dry_run: bool = False) -> Iterator[int]:
-        """Deletes the history of reports that were finished `older_than` ago, in commits of `batch` lines looked at;
-        yields how many lines each deleted (with `dry_run`: would have).
-
-        The reports stay: a row says that its report is known, and where its bytes lie. Without it an unfiltered listing
-        would enter the report again. Nothing of `reports` is locked, so no step waits for it.
-        """
-        share = delete = ""
-        if not dry_run:
-            share = " FOR UPDATE SKIP LOCKED"  # Two that prune at once share the work.
-            delete = ", gone AS (DELETE FROM report_history WHERE history_id = ANY (ARRAY(SELECT * FROM finished)))"
-        after: int | None = 0
-        while after is not None:
-            # In the order in which the lines were written, and no further than they are old: no index by age is needed.
-            (row,) = self._database.query(
-                "WITH lines AS (SELECT history_id, account, api, report_id, at FROM report_history"
-                f"  WHERE history_id > %(after)s ORDER BY history_id LIMIT %(batch)s{share}),"
-                " finished AS (SELECT history_id FROM lines WHERE ("
-                "  SELECT r.state = 'acknowledged' AND r.acknowledged_at <= app_now() - %(older_than)s FROM reports r"
-                "  WHERE (r.account, r.api, r.report_id) = (lines.account, lines.api, lines.report_id)))"
-                f"{delete} SELECT (SELECT count(*) FROM finished) AS finished,"
-                " CASE WHEN max(at) <= app_now() - %(older_than)s THEN max(history_id) END AS last FROM lines",
-                {"after": after, "batch": batch, "older_than": older_than},
-            )
-            yield row.finished
-            after = row.last
 
 
 def _advance(
@@ -502,28 +470,6 @@ def _note_end(cursor: Cursor, lease: Lease, event: str, to_state: State, detail:
         worker=lease.owner,
         detail=detail,
         request_id=request_id,
-    )
-
-
-def write_history(
-    cursor: Cursor,
-    key: ReportKey,
-    step: str,
-    event: str,
-    from_state: State | None,
-    to_state: State,
-    *,
-    attempt: int | None = None,
-    worker: str | None = None,
-    detail: str | None = None,
-    request_id: str | None = None,
-) -> None:
-    """One line in a report's history, in the transaction of what it tells of."""
-    cursor.execute(
-        "INSERT INTO report_history"
-        " (account, api, report_id, step, event, from_state, to_state, attempt, worker, detail, request_id)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-        (key.account, key.api, key.report_id, step, event, from_state, to_state, attempt, worker, detail, request_id),
     )
 
 

@@ -16,6 +16,7 @@ from orderdrain.amazon.sp_api import SpApiReports
 from orderdrain.archive import open_archive
 from orderdrain.clock import Clock
 from orderdrain.db import Database
+from orderdrain.history import History
 from orderdrain.ledger import Ledger
 from orderdrain.locks import Locks
 from orderdrain.notices import Notices
@@ -55,6 +56,7 @@ class Services:
     vault: Vault
     accounts: Accounts
     ledger: Ledger
+    history: History
     acknowledgements: Acknowledgements
     requests: Requests
     notices: Notices
@@ -119,6 +121,7 @@ class Services:
             vault=vault,
             accounts=Accounts(database, vault, lease_seconds=lease_seconds),
             ledger=Ledger(database, lease_seconds=lease_seconds, account_slots=settings.account_slots),
+            history=History(database),
             acknowledgements=Acknowledgements(database, lease_seconds=lease_seconds),
             requests=Requests(database, lease_seconds=lease_seconds),
             notices=Notices(database),

@@ -12,6 +12,7 @@ from orderdrain.acknowledgements import Acknowledgements
 from orderdrain.amazon import ListedReport
 from orderdrain.clock import Clock
 from orderdrain.db import Database
+from orderdrain.history import History
 from orderdrain.ledger import Ledger
 from orderdrain.reports import ReportKey, RowCounts, State
 from orderdrain.requests import Requests
@@ -37,6 +38,7 @@ class Books:
     clock: Clock
     accounts: Accounts
     ledger: Ledger
+    history: History
     acknowledgements: Acknowledgements
     requests: Requests
 
@@ -48,6 +50,7 @@ class Books:
             Clock(db),
             Accounts(db, Vault({}), lease_seconds=lease_seconds),
             Ledger(db, lease_seconds=lease_seconds, account_slots=account_slots),
+            History(db),
             Acknowledgements(db, lease_seconds=lease_seconds),
             Requests(db, lease_seconds=lease_seconds),
         )
@@ -61,11 +64,11 @@ class Books:
         return row
 
     def events(self, key):
-        return [entry.event for entry in self.ledger.history(key)]
+        return [entry.event for entry in self.history.of(key)]
 
     def everything_of(self, key):
         """The row and its history: what must not change when a lease is lost."""
-        return self.row(key), self.ledger.history(key)
+        return self.row(key), self.history.of(key)
 
 
 def open_services(database_url, redis_url, folder, *, send=None, **told):

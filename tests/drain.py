@@ -168,7 +168,7 @@ class Drain:
 
     def events(self, report_id, account="acme"):
         """What happened to a report, in order."""
-        return [entry.event for entry in self.s.ledger.history(ReportKey(account, "mws", report_id))]
+        return [entry.event for entry in self.s.history.of(ReportKey(account, "mws", report_id))]
 
     def sentences(self, step):
         return [sentence for said, _, sentence in self.said if said == step]

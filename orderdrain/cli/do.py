@@ -188,7 +188,7 @@ def prune(days: int, dry_run: bool) -> None:
       orderdrain prune --older-than 90
     """
     pruned, told_at = 0, time.monotonic()
-    for lines in services().ledger.prune(timedelta(days=days), dry_run=dry_run):
+    for lines in services().history.prune(timedelta(days=days), dry_run=dry_run):
         pruned += lines
         if time.monotonic() - told_at > PROGRESS_SECONDS:
             told_at = time.monotonic()

@@ -124,7 +124,7 @@ def show(report_id: str, account: str | None, api: str | None, as_json: bool) ->
         return
     key = one_report(s, report_id, account, api)
     (row,) = s.ledger.find(report_id, key.account, key.api)
-    history = [entry._asdict() for entry in s.ledger.history(key)]
+    history = [entry._asdict() for entry in s.history.of(key)]
     if as_json:
         show_json({"report": row._asdict(), "history": history})
         return

@@ -184,7 +184,7 @@ class Works:
         return row
 
     def events(self, key):
-        return [entry.event for entry in self.s.ledger.history(key)]
+        return [entry.event for entry in self.s.history.of(key)]
 
     def starts(self, key):
         """How often a parse of it began: each lease raises the fence, and the first was the download's."""

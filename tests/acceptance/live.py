@@ -133,7 +133,7 @@ class Live:
         return rows[0].state if rows else None
 
     def history(self, report_id, account="acme"):
-        return self.s.ledger.history(ReportKey(account, APIS[account], report_id))
+        return self.s.history.of(ReportKey(account, APIS[account], report_id))
 
     def events(self, report_id, account="acme"):
         return [entry.event for entry in self.history(report_id, account)]

@@ -54,7 +54,7 @@ def test_a_pool_process_killed_in_a_step_is_one_attempt_and_no_loop(works, worke
     wait_for(swept, "the sweep to take the lease back", LEASE + AT_ONCE)
     works.wait_parsed(key)
     assert works.starts(key) == 2
-    (parsed,) = [entry for entry in works.s.ledger.history(key) if entry.event == "parsed"]
+    (parsed,) = [entry for entry in works.s.history.of(key) if entry.event == "parsed"]
     assert parsed.attempt == 2, "the lost one is counted: a report that kills each worker ends in quarantine"
 
 

@@ -111,5 +111,5 @@ def goes_on_at_once(works, key):
     wait_for(swept, "the download by another worker", AT_ONCE)
     assert time.monotonic() - began < AT_ONCE < LONG_LEASE
     assert "given back" in works.events(key)
-    (downloaded,) = [entry for entry in works.s.ledger.history(key) if entry.event == "downloaded"]
+    (downloaded,) = [entry for entry in works.s.history.of(key) if entry.event == "downloaded"]
     assert downloaded.attempt == 1

@@ -309,13 +309,13 @@ def test_a_report_goes_through_its_states_and_each_step_leaves_a_line(books):
     key = report_in(books, State.PARSED)
 
     assert books.events(key) == ["entered", "downloaded", "parsed"]
-    told = [(line.step, line.from_state, line.to_state, line.attempt) for line in books.ledger.history(key)]
+    told = [(line.step, line.from_state, line.to_state, line.attempt) for line in books.history.of(key)]
     assert told == [
         ("list", None, "listed", None),
         ("download", "listed", "downloaded", 1),
         ("parse", "downloaded", "parsed", 1),
     ]
-    assert [line.request_id for line in books.ledger.history(key)] == ["listing-request", "download-request", None]
+    assert [line.request_id for line in books.history.of(key)] == ["listing-request", "download-request", None]
     row = books.row(key)
     assert (row.attempts, row.lease_owner, row.reason, row.rows_read, row.rows_new) == (0, None, None, 3, 3)
 
@@ -337,7 +337,7 @@ def test_a_snooze_gives_the_attempt_back(books):
 
     row = books.row(key)
     assert (row.state, row.attempts, row.next_attempt_at, row.lease_owner) == ("listed", 0, until, None)
-    line = books.ledger.history(key)[-1]
+    line = books.history.of(key)[-1]
     assert (line.event, line.request_id) == ("snoozed", "r-1")
     assert "throttled by GetReport" in line.detail
 
@@ -415,7 +415,7 @@ def test_taking_back_writes_who_died_and_leaves_the_attempt_counted(books):
 
     assert books.ledger.take_back() == [key]
 
-    row, line = books.row(key), books.ledger.history(key)[-1]
+    row, line = books.row(key), books.history.of(key)[-1]
     assert (row.attempts, row.lease_owner) == (1, None)
     assert (line.step, line.event, line.worker, line.attempt) == ("sweep", "lease ran out", WORKER, 1)
     assert books.ledger.take_back() == []
@@ -435,7 +435,7 @@ def test_requeueing_brings_a_report_back_to_where_it_was(books, state):
 
     row = books.row(key)
     assert (row.state, row.attempts, row.reason, row.quarantined_from) == (state, 0, None, None)
-    assert books.ledger.history(key)[-1].detail == "mended"
+    assert books.history.of(key)[-1].detail == "mended"
     assert lease(books, key, state) is not None
 
 

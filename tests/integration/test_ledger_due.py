@@ -390,7 +390,7 @@ def test_acknowledged_is_the_end_and_says_how(books):
     assert count == 2
     states = [row.state for row in books.ledger.reports(account=ACME)]
     assert states == ["parsed", "acknowledged", "acknowledged"]
-    line = books.ledger.history(ReportKey(ACME, API, "000"))[-1]
+    line = books.history.of(ReportKey(ACME, API, "000"))[-1]
     assert (line.event, line.attempt, line.detail, line.request_id, line.worker) == (
         "acknowledged",
         1,
@@ -455,7 +455,7 @@ def test_a_report_whose_acknowledging_kills_every_worker_ends_with_a_person(book
     row = books.row(key)
     assert (row.state, row.quarantined_from) == ("quarantined", "parsed")
     assert row.reason == "8 attempts at acknowledge, the last without a word"
-    deaths = [entry for entry in books.ledger.history(key) if entry.event == "lease ran out"]
+    deaths = [entry for entry in books.history.of(key) if entry.event == "lease ran out"]
     assert [entry.attempt for entry in deaths] == list(range(1, policy.MAX_ATTEMPTS + 1))
     assert {entry.worker for entry in deaths} == {WORKER}
 

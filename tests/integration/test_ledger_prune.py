@@ -60,7 +60,7 @@ def test_only_the_history_of_what_was_finished_long_ago_is_deleted(books):
     )
 
     assert acknowledged_late
-    assert sum(books.ledger.prune(DAYS)) == 4
+    assert sum(books.history.prune(DAYS)) == 4
 
     assert lines(books) == {"2": 4, "3": 1, "4": 2, "5": 3, "6": 2}
 
@@ -71,7 +71,7 @@ def test_the_reports_stay_and_are_not_drained_again(books):
     before = books.row(key)
     books.clock.advance(DAYS)
 
-    assert sum(books.ledger.prune(DAYS)) == 4
+    assert sum(books.history.prune(DAYS)) == 4
 
     assert books.row(key) == before
     assert books.ledger.enter(ACME, API, [listed("1")], listing=9, worker=WORKER, request_id=None) == 0
@@ -82,7 +82,7 @@ def test_each_batch_is_a_commit_of_its_own(books):
     finished(books, *map(str, range(10)))
     books.clock.advance(DAYS)
 
-    batches = books.ledger.prune(DAYS, batch=15)
+    batches = books.history.prune(DAYS, batch=15)
     assert next(batches) == 15
     seen_by_another = Books.open(books.db.url)
     assert sum(lines(seen_by_another).values()) == 25
@@ -97,7 +97,7 @@ def test_it_looks_no_further_than_history_is_old(books):
     books.clock.advance(DAYS)
     finished(books, *map(str, range(10, 20)))
 
-    assert list(books.ledger.prune(DAYS, batch=4)) == [4, 0]
+    assert list(books.history.prune(DAYS, batch=4)) == [4, 0]
 
 
 def test_a_dry_run_counts_and_deletes_nothing(books):
@@ -107,7 +107,7 @@ def test_a_dry_run_counts_and_deletes_nothing(books):
     books.clock.advance(DAYS)
     before = lines(books)
 
-    assert sum(books.ledger.prune(DAYS, dry_run=True)) == 8
+    assert sum(books.history.prune(DAYS, dry_run=True)) == 8
     assert lines(books) == before
 
 
@@ -143,7 +143,7 @@ def test_it_does_not_wait_for_a_step_that_holds_a_report(books):
 
     with worker.db.transaction() as cursor:
         cursor.execute("SELECT FROM reports FOR UPDATE")
-        assert sum(books.ledger.prune(DAYS)) == 4
+        assert sum(books.history.prune(DAYS)) == 4
 
     parse(worker, lease)
     worker.db.close()
@@ -156,7 +156,7 @@ def test_two_at_once_share_the_work(books):
     books.db.query("SET lock_timeout = '2s'")
 
     with stopped_within_a_batch(books, batch=5) as pruned:
-        assert sum(books.ledger.prune(DAYS, batch=5)) == 3
+        assert sum(books.history.prune(DAYS, batch=5)) == 3
 
     assert pruned == [5]
     assert lines(books) == {}
@@ -177,7 +177,7 @@ def stopped_within_a_batch(books, batch=1000):
     def prune():
         other = Books.open(books.db.url)
         other.db.query("SET application_name = 'stops'")
-        pruned.append(next(other.ledger.prune(DAYS, batch=batch)))
+        pruned.append(next(other.history.prune(DAYS, batch=batch)))
         other.db.close()
 
     thread = threading.Thread(target=prune)

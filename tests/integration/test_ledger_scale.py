@@ -19,6 +19,7 @@ from orderdrain.accounts import Accounts, check_turn
 from orderdrain.acknowledgements import Acknowledgements
 from orderdrain.clock import Clock
 from orderdrain.db import Database
+from orderdrain.history import History
 from orderdrain.ledger import Ledger
 from orderdrain.reports import STEP_FROM, ReportKey, State
 from orderdrain.requests import Requests
@@ -67,13 +68,13 @@ CALLS = {
     "status": lambda books, _: (books.accounts.table(), books.ledger.summary()),
     "show": lambda books, key: (
         books.ledger.find(key[State.LISTED].report_id),
-        books.ledger.history(key[State.LISTED]),
+        books.history.of(key[State.LISTED]),
     ),
     "reports": lambda books, _: books.ledger.reports(),
     "reports --account": lambda books, key: books.ledger.reports(account=key[State.LISTED].account),
     "reports --state quarantined": lambda books, _: books.ledger.reports(state="quarantined"),
     "reports --state listed": lambda books, _: books.ledger.reports(state="listed"),
-    "prune": lambda books, _: next(books.ledger.prune(timedelta(days=70))),
+    "prune": lambda books, _: next(books.history.prune(timedelta(days=70))),
 }
 
 
@@ -181,7 +182,8 @@ class WatchedCursor:
 def busy(url, *, fresh):
     """Books of a ledger in which some accounts have work, and the key of a report in each state; undone at the end."""
     db = Watched(url)
-    parts = (Clock(db), Accounts(db, Vault({}), lease_seconds=120), Ledger(db, lease_seconds=120, account_slots=8))
+    accounts, ledger = Accounts(db, Vault({}), lease_seconds=120), Ledger(db, lease_seconds=120, account_slots=8)
+    parts = (Clock(db), accounts, ledger, History(db))
     books = Books(db, *parts, Acknowledgements(db, lease_seconds=120), Requests(db, lease_seconds=120))
     _add_work(db)
     if fresh:

@@ -33,7 +33,7 @@ def make(drain, account="acme", **told):
 
 
 def history(drain, report_id, account="acme"):
-    return drain.s.ledger.history(ReportKey(account, "sp-api", report_id))
+    return drain.s.history.of(ReportKey(account, "sp-api", report_id))
 
 
 def paused(drain):

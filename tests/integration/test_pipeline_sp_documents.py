@@ -116,7 +116,7 @@ def test_a_url_that_is_used_too_late_costs_one_more_call_and_pauses_nobody(drain
     assert fetched(drain) == [None, "expired_url", None]
     assert len(drain.calls("getReportDocument")) == 3
     assert not [row for row in drain.s.accounts.table() if row.paused_at]
-    assert [line.attempt for line in drain.s.ledger.history(key(report_id)) if line.attempt] == [1, 1, 1]
+    assert [line.attempt for line in drain.s.history.of(key(report_id)) if line.attempt] == [1, 1, 1]
     drain.assert_judged()
 
 

@@ -109,7 +109,7 @@ def test_waiting_writes_when_it_is_due_and_costs_nothing(s, books, key):
 
     row = books.row(key)
     assert (row.attempts, row.next_attempt_at, row.lease_owner) == (0, until, None)
-    assert books.ledger.history(key)[-1].request_id == "r-51af"
+    assert books.history.of(key)[-1].request_id == "r-51af"
     assert str(error).startswith(
         f"{key}: waits until {until:%Y-%m-%d %H:%M:%SZ}: the report is not ready; attempt not counted"
     )
