@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from orderdrain.dispatch import IN_FLIGHT
 from orderdrain.history import write_history
-from orderdrain.ledger import IN_FLIGHT
 from orderdrain.policy import ACKNOWLEDGE_AT_ONCE, MAX_ATTEMPTS, backoff
 from orderdrain.reports import ReportKey, State
 

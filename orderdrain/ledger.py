@@ -1,5 +1,5 @@
-"""All SQL about reports: enter, lease, advance, snooze, fail, quarantine, and send what is due. What tells Amazon of
-many at once is in acknowledgements.py; each change leaves a line in history.py.
+"""All SQL about reports: enter, lease, advance, snooze, fail, quarantine, requeue. What sends their messages is in
+dispatch.py, what tells Amazon of many at once in acknowledgements.py; each change leaves a line in history.py.
 
 The row is the truth and a message a hint. A step begins with a *lease*: one committed update (owner, expiry, fence)
 that also counts the attempt, so that a report which kills its worker is counted too. The commit that ends a step checks
@@ -19,7 +19,7 @@ import psycopg2.extras
 
 from orderdrain.errors import GiveUp, LeaseLost, NotFound, UsageError
 from orderdrain.history import write_history
-from orderdrain.policy import ARCHIVE_LOSSES, HURRY_AFTER, MAX_ATTEMPTS, backoff
+from orderdrain.policy import ARCHIVE_LOSSES, MAX_ATTEMPTS, backoff
 from orderdrain.reports import STEP_FROM, Report, ReportKey, RowCounts, State
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from orderdrain.amazon import ListedReport
     from orderdrain.db import Cursor, Database
 
-#: A message is on its way, or a worker is at it. After a lease's length a message that nobody took counts as lost.
-IN_FLIGHT = "(r.lease_until > app_now() OR r.sent_at > app_now() - real_seconds(%(seconds)s))"
 _KEY = "account = %(account)s AND api = %(api)s AND report_id = %(report_id)s"
 
 
@@ -50,10 +48,9 @@ class Lease:
 class Ledger:
     """The reports and how far each has come."""
 
-    def __init__(self, database: Database, *, lease_seconds: int, account_slots: int) -> None:
+    def __init__(self, database: Database, *, lease_seconds: int) -> None:
         self._database = database
         self._lease_seconds = lease_seconds
-        self._account_slots = account_slots
 
     # ------------------------------------------------------------------------------------------------- entering
 
@@ -257,102 +254,6 @@ class Ledger:
             detail = f"{reason}; due {due_at:%Y-%m-%d %H:%M:%SZ}"
             _note_end(cursor, lease, event, lease.report.state, detail, request_id)
             return due_at
-
-    # ------------------------------------------------------------------------------------------------ what is due
-
-    def send_due(self, account: str | None = None) -> list[tuple[ReportKey, str]]:
-        """Marks as sent what is due and has a free slot in its connection, and returns each with its step.
-
-        Soon lost at Amazon first, then bytes that we already hold, then the newest. Two sweeps at once do not send the
-        same: the second skips what the first has locked.
-        """
-        rows = self._database.query(
-            "WITH in_flight AS ("
-            "  SELECT r.account, r.api, count(*) AS n FROM reports r"
-            f" WHERE r.state IN ('listed', 'downloaded') AND {IN_FLIGHT}"
-            "  AND r.account = coalesce(%(account)s, r.account) GROUP BY r.account, r.api),"
-            " due AS ("
-            "  SELECT r.account, r.api, r.report_id, row_number() OVER (PARTITION BY r.account, r.api ORDER BY"
-            "   r.available_at >= app_now() - CASE r.api WHEN 'mws' THEN %(mws)s ELSE %(sp_api)s END,"
-            "   r.state = 'listed', r.available_at DESC, r.report_id) AS place"
-            "  FROM reports r JOIN connections c USING (account, api) JOIN applications p USING (application)"
-            "  WHERE r.state IN ('listed', 'downloaded') AND r.next_attempt_at <= app_now()"
-            f" AND NOT coalesce({IN_FLIGHT}, false) AND r.account = coalesce(%(account)s, r.account)"
-            "  AND c.paused_at IS NULL AND p.paused_at IS NULL"
-            "  AND (r.state <> 'listed' OR c.download_after <= app_now())),"
-            " chosen AS ("
-            "  SELECT r.account, r.api, r.report_id, due.place FROM due"
-            "  JOIN reports r USING (account, api, report_id) LEFT JOIN in_flight USING (account, api)"
-            "  WHERE due.place <= %(slots)s - coalesce(in_flight.n, 0) FOR UPDATE OF r SKIP LOCKED)"
-            " UPDATE reports r SET sent_at = app_now() FROM chosen"
-            " WHERE (r.account, r.api, r.report_id) = (chosen.account, chosen.api, chosen.report_id)"
-            f" AND NOT coalesce({IN_FLIGHT}, false)"
-            " RETURNING r.account, r.api, r.report_id, r.state, chosen.place",
-            {
-                "account": account,
-                "seconds": self._lease_seconds,
-                "mws": HURRY_AFTER["mws"],
-                "sp_api": HURRY_AFTER["sp-api"],
-                "slots": self._account_slots,
-            },
-        )
-        # One of each account in turn, so that a big account's messages do not stand before the small ones'.
-        rows.sort(key=lambda row: (row.place, row.account))
-        return [(ReportKey(r.account, r.api, r.report_id), STEP_FROM[State(r.state)]) for r in rows]
-
-    def not_sent(self, keys: Sequence[ReportKey]) -> None:
-        """The broker did not take these messages: they are due again."""
-        if keys:
-            self._database.query(
-                "UPDATE reports SET sent_at = NULL WHERE (account, api, report_id) IN %s",
-                (tuple((k.account, k.api, k.report_id) for k in keys),),
-            )
-
-    def take_back(self) -> list[ReportKey]:
-        """Takes back the leases that ran out: their workers died. Their attempts stay counted.
-
-        What is being acknowledged lasts as long as its connection's turn: the next one that has it takes it back.
-        """
-        with self._database.transaction() as cursor:
-            cursor.execute(
-                "UPDATE reports r SET lease_owner = NULL, lease_until = NULL,"
-                " reason = 'lease of ' || old.lease_owner || ' ran out'"
-                " FROM (SELECT account, api, report_id, lease_owner FROM reports WHERE lease_until <= app_now()"
-                "  AND state IN ('listed', 'downloaded') FOR UPDATE SKIP LOCKED) old"
-                " WHERE (r.account, r.api, r.report_id) = (old.account, old.api, old.report_id)"
-                " RETURNING r.account, r.api, r.report_id, r.state, r.attempts, old.lease_owner"
-            )
-            taken = cursor.fetchall()
-            for row in taken:
-                state = State(row.state)
-                write_history(
-                    cursor,
-                    ReportKey(row.account, row.api, row.report_id),
-                    "sweep",
-                    "lease ran out",
-                    state,
-                    state,
-                    attempt=row.attempts,
-                    worker=row.lease_owner,
-                    detail=f"{STEP_FROM[state]} will be sent again",
-                )
-            return [ReportKey(row.account, row.api, row.report_id) for row in taken]
-
-    def broker_forgot(self, word: str | None) -> str | None:
-        """Compares the broker's word with ours. Where the broker has forgotten it, every message is gone: all that
-        was sent is due again, and the new word to leave with the broker is returned."""
-        with self._database.transaction() as cursor:
-            cursor.execute("SELECT word FROM broker FOR UPDATE")
-            if cursor.fetchone().word == word:
-                return None
-            cursor.execute("UPDATE broker SET word = gen_random_uuid()::text RETURNING word")
-            new_word: str = cursor.fetchone().word
-            cursor.execute(
-                "UPDATE reports SET sent_at = NULL WHERE sent_at IS NOT NULL AND state IN ('listed', 'downloaded')"
-            )
-            cursor.execute("UPDATE report_requests SET sent_at = NULL WHERE sent_at IS NOT NULL")
-            cursor.execute("UPDATE connections SET acknowledge_sent_at = NULL WHERE acknowledge_sent_at IS NOT NULL")
-            return new_word
 
     # -------------------------------------------------------------------------------------------------- looking
 

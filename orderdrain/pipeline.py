@@ -404,11 +404,11 @@ def _tell_nothing_came(row: Any) -> None:
 def sweep(s: Services) -> str:
     """Sends what is due and takes back what died: whatever message is lost, the next sweep sends it again."""
     s.clock.refresh()
-    new_word = s.ledger.broker_forgot(remembered_word(s.redis))
+    new_word = s.dispatch.broker_forgot(remembered_word(s.redis))
     if new_word:
         remember_word(s.redis, new_word)
         log.warning("the broker has forgotten its messages: what was on its way is sent again")
-    taken_back = s.ledger.take_back()
+    taken_back = s.dispatch.take_back()
     for key in taken_back:
         log.warning("lease ran out, taken back", report_id=key.report_id, account=key.account)
     sent = send_due(s)
@@ -423,11 +423,11 @@ def sweep(s: Services) -> str:
 
 def send_due(s: Services, account: str | None = None) -> int:
     """Sends what is due, of one account or of all, within each connection's free slots. Returns how many went."""
-    due = s.ledger.send_due(account)
+    due = s.dispatch.send_due(account)
     for place, (key, step) in enumerate(due):
         if not s.send(step, account=key.account, api=key.api, report_id=key.report_id):
             # The first failure ends the loop: each further try would wait for the broker's timeout again.
-            s.ledger.not_sent([key for key, _ in due[place:]])
+            s.dispatch.not_sent([key for key, _ in due[place:]])
             return place
     return len(due)
 
@@ -435,7 +435,7 @@ def send_due(s: Services, account: str | None = None) -> int:
 def send(s: Services, key: ReportKey, step: str) -> None:
     """Sends a report's next step at once; what the broker does not take is due for the sweep."""
     if not s.send(step, account=key.account, api=key.api, report_id=key.report_id):
-        s.ledger.not_sent([key])
+        s.dispatch.not_sent([key])
 
 
 def send_acknowledge(s: Services, account: str | None = None) -> int:

@@ -16,6 +16,7 @@ from orderdrain.amazon.sp_api import SpApiReports
 from orderdrain.archive import open_archive
 from orderdrain.clock import Clock
 from orderdrain.db import Database
+from orderdrain.dispatch import Dispatch
 from orderdrain.history import History
 from orderdrain.ledger import Ledger
 from orderdrain.locks import Locks
@@ -56,6 +57,7 @@ class Services:
     vault: Vault
     accounts: Accounts
     ledger: Ledger
+    dispatch: Dispatch
     history: History
     acknowledgements: Acknowledgements
     requests: Requests
@@ -120,7 +122,8 @@ class Services:
             clock=clock,
             vault=vault,
             accounts=Accounts(database, vault, lease_seconds=lease_seconds),
-            ledger=Ledger(database, lease_seconds=lease_seconds, account_slots=settings.account_slots),
+            ledger=Ledger(database, lease_seconds=lease_seconds),
+            dispatch=Dispatch(database, lease_seconds=lease_seconds, account_slots=settings.account_slots),
             history=History(database),
             acknowledgements=Acknowledgements(database, lease_seconds=lease_seconds),
             requests=Requests(database, lease_seconds=lease_seconds),

@@ -12,6 +12,7 @@ from orderdrain.acknowledgements import Acknowledgements
 from orderdrain.amazon import ListedReport
 from orderdrain.clock import Clock
 from orderdrain.db import Database
+from orderdrain.dispatch import Dispatch
 from orderdrain.history import History
 from orderdrain.ledger import Ledger
 from orderdrain.reports import ReportKey, RowCounts, State
@@ -38,6 +39,7 @@ class Books:
     clock: Clock
     accounts: Accounts
     ledger: Ledger
+    dispatch: Dispatch
     history: History
     acknowledgements: Acknowledgements
     requests: Requests
@@ -49,7 +51,8 @@ class Books:
             db,
             Clock(db),
             Accounts(db, Vault({}), lease_seconds=lease_seconds),
-            Ledger(db, lease_seconds=lease_seconds, account_slots=account_slots),
+            Ledger(db, lease_seconds=lease_seconds),
+            Dispatch(db, lease_seconds=lease_seconds, account_slots=account_slots),
             History(db),
             Acknowledgements(db, lease_seconds=lease_seconds),
             Requests(db, lease_seconds=lease_seconds),

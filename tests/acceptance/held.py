@@ -143,7 +143,7 @@ class Works:
                 content_type="text/plain;charset=UTF-8",
                 request_id=None,
             )
-            self.s.ledger.not_sent([key])
+            self.s.dispatch.not_sent([key])
             keys.append(key)
         return keys
 

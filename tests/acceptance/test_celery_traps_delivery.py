@@ -107,7 +107,7 @@ def test_a_message_that_vanished_on_its_way_is_sent_again_by_the_sweep(works, wo
     os.kill(worker.pid, signal.SIGSTOP)
     works.redis.client_kill_filter(_type="normal", skipme=True)
     (key,) = works.downloaded_reports(1)
-    assert [sent for sent, _ in works.s.ledger.send_due()] == [key]
+    assert [sent for sent, _ in works.s.dispatch.send_due()] == [key]
     works.send_parse(key)
     assert works.redis.rpop(PARSE_QUEUE), "taken, and noted nowhere"
     os.kill(worker.pid, signal.SIGCONT)

@@ -473,7 +473,7 @@ def test_a_sweep_takes_back_what_died(run, books):
 
     assert lines(run("sweep", "--once")) == ["swept: 0 sent, 1 leases taken back"]
     # Nothing was sent, so nothing may count as on its way.
-    assert len(books.ledger.send_due()) == 1
+    assert len(books.dispatch.send_due()) == 1
 
 
 def test_listing_by_hand_names_each_accounts_trouble_and_goes_on(run, books):

@@ -169,12 +169,12 @@ def test_downloads_wait_for_quota_and_parsing_does_not(books):
 def test_a_message_that_finds_nothing_to_do_no_longer_counts_as_on_its_way(books):
     """Else a report whose message came a second too early would wait for a whole lease."""
     key = report_in(books, State.LISTED)
-    assert [sent for sent, _ in books.ledger.send_due()] == [key]
+    assert [sent for sent, _ in books.dispatch.send_due()] == [key]
     books.accounts.pause(ACME, "a person looks")
     assert lease(books, key) is None
 
     books.accounts.resume(ACME)
-    assert [sent for sent, _ in books.ledger.send_due()] == [key]
+    assert [sent for sent, _ in books.dispatch.send_due()] == [key]
 
 
 def test_a_late_download_message_says_nothing_about_the_parse_that_is_on_its_way(books):
@@ -182,7 +182,7 @@ def test_a_late_download_message_says_nothing_about_the_parse_that_is_on_its_way
     key = report_in(books, State.DOWNLOADED)
     assert lease(books, key, State.LISTED) is None
 
-    assert books.ledger.send_due() == []
+    assert books.dispatch.send_due() == []
 
 
 def test_the_fence_grows_with_each_lease(books):
@@ -215,7 +215,7 @@ def test_a_worker_that_lost_its_lease_changes_nothing(books, since):
         old = lease(books, key, state)
         expire(books)
         if since == "taken back by the sweep":
-            books.ledger.take_back()
+            books.dispatch.take_back()
         else:
             new = lease(books, key, state, owner=OTHER)
             if since == "finished by another":
@@ -375,7 +375,7 @@ def test_a_report_that_kills_its_worker_each_time_is_quarantined(books):
     for attempt in range(1, policy.MAX_ATTEMPTS + 1):
         assert lease(books, key, State.DOWNLOADED).report.attempts == attempt
         expire(books)
-        books.ledger.take_back()
+        books.dispatch.take_back()
 
     assert lease(books, key, State.DOWNLOADED) is None
 
@@ -413,12 +413,12 @@ def test_taking_back_writes_who_died_and_leaves_the_attempt_counted(books):
     expire(books)
     lease(books, alive)
 
-    assert books.ledger.take_back() == [key]
+    assert books.dispatch.take_back() == [key]
 
     row, line = books.row(key), books.history.of(key)[-1]
     assert (row.attempts, row.lease_owner) == (1, None)
     assert (line.step, line.event, line.worker, line.attempt) == ("sweep", "lease ran out", WORKER, 1)
-    assert books.ledger.take_back() == []
+    assert books.dispatch.take_back() == []
     assert books.row(alive).lease_owner == WORKER
 
 

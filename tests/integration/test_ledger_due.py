@@ -39,7 +39,7 @@ def books(database_url):
 
 def sent(books, account=None):
     """`report_id step` of what one sweep sends, in its order."""
-    return [f"{key.report_id} {step}" for key, step in books.ledger.send_due(account)]
+    return [f"{key.report_id} {step}" for key, step in books.dispatch.send_due(account)]
 
 
 # ------------------------------------------------------------------------------------------------ slots and order
@@ -93,7 +93,7 @@ def test_soon_lost_at_amazon_goes_first_then_bytes_we_hold_then_the_newest(books
     """Amazon deletes a report after 90 days; a person looks at the newest orders."""
     now = books.now()
     report_in(books, State.DOWNLOADED, "20", available_at=now - timedelta(days=3))
-    books.ledger.not_sent([ReportKey(ACME, API, "20")])
+    books.dispatch.not_sent([ReportKey(ACME, API, "20")])
     enter(books, "10", available_at=now - timedelta(days=2))
     enter(books, "11", available_at=now - timedelta(days=1))
     enter(books, "30", available_at=now - timedelta(days=84))
@@ -124,7 +124,7 @@ def test_messages_of_accounts_alternate(books):
     enter(books, "4", "5", account="bravo")
     enter(books, "6", account="carol")
 
-    assert [key.account for key, _ in books.ledger.send_due()] == [ACME, "bravo", "carol", ACME, "bravo", ACME]
+    assert [key.account for key, _ in books.dispatch.send_due()] == [ACME, "bravo", "carol", ACME, "bravo", ACME]
 
 
 def test_five_thousand_reports_of_one_account_do_not_starve_five_hundred_small_ones(books):
@@ -149,7 +149,7 @@ def test_five_thousand_reports_of_one_account_do_not_starve_five_hundred_small_o
         {},
     )
 
-    first_sweep = [key.account for key, _ in books.ledger.send_due()]
+    first_sweep = [key.account for key, _ in books.dispatch.send_due()]
 
     assert first_sweep.count(ACME) == 4
     assert {account: first_sweep.count(account) for account in set(first_sweep) - {ACME}} == {
@@ -166,7 +166,7 @@ def test_two_sweeps_at_once_send_nothing_twice(books):
         add_account(books, account)
         enter(books, "1", "2", "3", account=account)
 
-    sweeps = at_once(*[books.ledger.send_due] * 3)
+    sweeps = at_once(*[books.dispatch.send_due] * 3)
 
     keys = [key for sweep in sweeps for key, _ in sweep]
     assert len(keys) == len(set(keys)) == 24
@@ -195,7 +195,7 @@ def test_nothing_of_a_paused_account_is_sent(books):
 def test_downloads_that_must_wait_for_quota_are_not_sent(books):
     """A message that is sure to find no quota would only wake a worker."""
     report_in(books, State.LISTED, "1")
-    books.ledger.not_sent([report_in(books, State.DOWNLOADED, "2")])
+    books.dispatch.not_sent([report_in(books, State.DOWNLOADED, "2")])
     books.accounts.wait_to_download(ACME, API, books.now() + timedelta(minutes=1))
     assert sent(books) == ["2 parse"]
 
@@ -234,7 +234,7 @@ def test_what_the_broker_did_not_take_is_due_again_at_once(books):
     keys = enter(books, "1", "2")
     sent(books)
 
-    books.ledger.not_sent(keys)
+    books.dispatch.not_sent(keys)
 
     assert len(sent(books)) == 2
 
@@ -248,29 +248,29 @@ def test_a_broker_that_forgot_everything_gets_everything_again(books):
     request_key = books.requests.enter(ACME, API, "t", start=None, end=None, options={})
     books.requests.send_due()
 
-    word = books.ledger.broker_forgot(None)
+    word = books.dispatch.broker_forgot(None)
 
     assert word
     assert sorted(sent(books)) == ["1 parse", "2 download"]
     assert books.requests.send_due() == [(ACME, request_key)]
-    assert books.ledger.broker_forgot(word) is None
+    assert books.dispatch.broker_forgot(word) is None
     assert sent(books) == []
 
 
 def test_a_broker_with_another_word_has_forgotten_too(books):
     """A Redis that was restored from a backup knows an old word, and none of the messages since."""
-    old = books.ledger.broker_forgot(None)
-    new = books.ledger.broker_forgot("something else")
+    old = books.dispatch.broker_forgot(None)
+    new = books.dispatch.broker_forgot("something else")
 
     assert new not in {None, old}
-    assert books.ledger.broker_forgot(old) not in {None, old, new}
+    assert books.dispatch.broker_forgot(old) not in {None, old, new}
 
 
 def test_a_report_under_lease_is_not_sent_when_the_broker_forgot(books):
     """Its worker still works: the message was spent, not lost."""
     key = report_in(books, State.LISTED)
     books.ledger.lease(key, State.LISTED, WORKER)
-    books.ledger.broker_forgot(None)
+    books.dispatch.broker_forgot(None)
 
     assert sent(books) == []
 
@@ -321,7 +321,7 @@ def test_while_a_message_to_acknowledge_waits_no_other_is_sent(books):
     expire(books, 121)
     assert due() == [ACME, "bravo"], "nobody took them for a lease's time: they are lost"
 
-    books.ledger.broker_forgot(None)
+    books.dispatch.broker_forgot(None)
     assert due() == [ACME, "bravo"], "they are gone with all others"
 
 

@@ -204,7 +204,7 @@ class TheLedger(RuleBasedStateMachine):
 
     @rule()
     def redis_is_flushed(self):
-        assert self.books.ledger.broker_forgot("a word of before")
+        assert self.books.dispatch.broker_forgot("a word of before")
         for report in self.expected.values():
             report.sent = LONG_AGO if report.state in (LISTED, DOWNLOADED) else report.sent
 
@@ -228,7 +228,7 @@ class TheLedger(RuleBasedStateMachine):
         *leases, taken_back = at_once(
             alone(first, lambda: first.ledger.lease(key, report.state, WORKERS[0])),
             alone(second, lambda: second.ledger.lease(key, report.state, WORKERS[1])),
-            alone(sweep, sweep.ledger.take_back),
+            alone(sweep, sweep.dispatch.take_back),
         )
         assert over - {key} <= set(taken_back) <= over
         for other in over:
@@ -285,7 +285,7 @@ class TheLedger(RuleBasedStateMachine):
     @rule()
     def take_back(self):
         over = self.run_out(self.now())
-        assert set(self.books.ledger.take_back()) == over
+        assert set(self.books.dispatch.take_back()) == over
         for key in over:
             self.expected[key].let_go()
 
@@ -299,7 +299,7 @@ class TheLedger(RuleBasedStateMachine):
             for key, report in self.expected.items()
             if report.state in (LISTED, DOWNLOADED) and report.due <= now and not report.in_flight(now)
         }
-        sweeps = at_once(*(alone(books, books.ledger.send_due) for books in self.workers[:2]))
+        sweeps = at_once(*(alone(books, books.dispatch.send_due) for books in self.workers[:2]))
         sent = list(itertools.chain(*sweeps))
         assert len(sent) == max(0, min(SLOTS - in_flight, len(due)))
         assert set(sent) <= set(due.items())
@@ -307,7 +307,7 @@ class TheLedger(RuleBasedStateMachine):
         for key, _ in sent:
             self.expected[key].sent = LONG_AGO if lost else now
         if lost:
-            self.books.ledger.not_sent([key for key, _ in sent])
+            self.books.dispatch.not_sent([key for key, _ in sent])
 
     @precondition(lambda self: any(report.state is QUARANTINED for report in self.expected.values()))
     @rule(place=places)

@@ -123,8 +123,8 @@ def test_the_path_goes_on_while_a_batch_is_being_deleted(books):
         parse(books, books.ledger.lease(key, State.DOWNLOADED, WORKER))
         acknowledge(books)
         books.ledger.fail(books.ledger.lease(other, State.LISTED, OTHER), "503")
-        books.ledger.send_due()
-        books.ledger.take_back()
+        books.dispatch.send_due()
+        books.dispatch.take_back()
         assert books.row(key).state == State.ACKNOWLEDGED
         assert pruned == [], "the batch was still under way"
 

@@ -19,6 +19,7 @@ from orderdrain.accounts import Accounts, check_turn
 from orderdrain.acknowledgements import Acknowledgements
 from orderdrain.clock import Clock
 from orderdrain.db import Database
+from orderdrain.dispatch import Dispatch
 from orderdrain.history import History
 from orderdrain.ledger import Ledger
 from orderdrain.reports import STEP_FROM, ReportKey, State
@@ -54,11 +55,11 @@ def full_ledger(request, postgres_server, database_template):
 
 #: What runs often, or while a person waits: each gets books, and the key of a report in each state.
 CALLS = {
-    "the sweep takes back leases": lambda books, _: books.ledger.take_back(),
-    "the sweep sends what is due": lambda books, _: books.ledger.send_due(),
+    "the sweep takes back leases": lambda books, _: books.dispatch.take_back(),
+    "the sweep sends what is due": lambda books, _: books.dispatch.send_due(),
     "the sweep looks for what to acknowledge": lambda books, _: books.acknowledgements.send_due(),
     "the sweep sends requests": lambda books, _: books.requests.send_due(),
-    "the sweep after Redis was flushed": lambda books, _: books.ledger.broker_forgot("a word of before"),
+    "the sweep after Redis was flushed": lambda books, _: books.dispatch.broker_forgot("a word of before"),
     "beat looks for accounts to list": lambda books, _: books.accounts.due_to_list(),
     "beat looks for accounts to compare": lambda books, _: books.accounts.due_to_schedule(),
     "a listing": lambda books, key: lists(books, key[State.LISTED].account, map(str, range(20_000, 20_100))),
@@ -81,7 +82,7 @@ CALLS = {
 def lists(books, account, ids):
     turn = books.accounts.take_listing(books.accounts.connection(account, API), WORKER, full=False, since=None)
     enter(books, *ids, account=account, listing=turn.listing)
-    books.ledger.send_due(account)
+    books.dispatch.send_due(account)
     books.accounts.end_listing(turn)
 
 
@@ -93,7 +94,7 @@ def downloads(books, key):
 
 def parses(books, key):
     parse(books, books.ledger.lease(key, State.DOWNLOADED, WORKER))
-    books.ledger.send_due(key.account)
+    books.dispatch.send_due(key.account)
     books.acknowledgements.send_due(key.account, complete=True)
 
 
@@ -182,9 +183,17 @@ class WatchedCursor:
 def busy(url, *, fresh):
     """Books of a ledger in which some accounts have work, and the key of a report in each state; undone at the end."""
     db = Watched(url)
-    accounts, ledger = Accounts(db, Vault({}), lease_seconds=120), Ledger(db, lease_seconds=120, account_slots=8)
-    parts = (Clock(db), accounts, ledger, History(db))
-    books = Books(db, *parts, Acknowledgements(db, lease_seconds=120), Requests(db, lease_seconds=120))
+    leasing = {"lease_seconds": 120}
+    books = Books(
+        db,
+        Clock(db),
+        Accounts(db, Vault({}), **leasing),
+        Ledger(db, **leasing),
+        Dispatch(db, **leasing, account_slots=8),
+        History(db),
+        Acknowledgements(db, **leasing),
+        Requests(db, **leasing),
+    )
     _add_work(db)
     if fresh:
         with db._connection().cursor() as cursor:

@@ -121,7 +121,7 @@ def test_a_throttled_download_holds_back_the_connections_other_downloads(s, book
     until = later(books, minutes=3)
     raised(s, key, Throttled("quota", until=until))
 
-    assert books.ledger.send_due() == []
+    assert books.dispatch.send_due() == []
     with pytest.raises(NothingToDo), leased(s, second, State.LISTED):
         pytest.fail("the work began")
     assert books.row(second).attempts == 0
