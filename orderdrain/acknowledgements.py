@@ -1,7 +1,7 @@
 """All SQL of acknowledging: which parsed reports Amazon is told of, many at once, and what its answer means for each.
 
 A report's rows are committed when it is parsed. It is acknowledged once the listing that found it has ended, by a
-worker that has its connection's turn (accounts.py): the caller checks the turn in the transaction of each ending here.
+worker that has its connection's turn (turns.py): the caller checks the turn in the transaction of each ending here.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from orderdrain.reports import ReportKey, State
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orderdrain.accounts import Turn
     from orderdrain.db import Cursor, Database
+    from orderdrain.turns import Turn
 
 
 class Acknowledgements:

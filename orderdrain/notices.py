@@ -10,17 +10,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from orderdrain.accounts import check_turn, list_soon
+from orderdrain.accounts import list_soon
 from orderdrain.policy import NOTICES_KEPT, PUSH_GRACE, PUSH_LISTINGS
 from orderdrain.requests import look_soon
+from orderdrain.turns import check_turn
 
 if TYPE_CHECKING:
     from collections import Counter
     from datetime import timedelta
 
-    from orderdrain.accounts import Turn
     from orderdrain.db import Cursor, Database
     from orderdrain.notifications import Notice
+    from orderdrain.turns import Turn
 
 
 class Kind(StrEnum):

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orderdrain.accounts import check_turn
 from orderdrain.amazon import ListedReport
 from orderdrain.archive import key_for
 from orderdrain.errors import (
@@ -41,19 +40,21 @@ from orderdrain.steps import (
     request_id_of,
 )
 from orderdrain.telemetry import logger
+from orderdrain.turns import check_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
     from typing import Any
 
-    from orderdrain.accounts import Connection, Turn
+    from orderdrain.accounts import Connection
     from orderdrain.amazon import ListingPage, ReportsApi, RequestInfo
     from orderdrain.archive import Stored
     from orderdrain.ledger import Lease
     from orderdrain.notices import Push
     from orderdrain.requests import Request
     from orderdrain.services import Services
+    from orderdrain.turns import Turn
 
 log = logger(__name__)
 
@@ -103,7 +104,7 @@ def _list(s: Services, connection: Connection, full: bool, since: datetime | Non
                 send_due(s, account)
             entered += new
         push = s.notices.judge(turn)
-        s.accounts.end_listing(turn)
+        s.turns.end_listing(turn)
     if push.works != push.worked:
         _tell_push(connection, push)
     send_acknowledge(s, account)

@@ -28,6 +28,7 @@ from orderdrain.redis_client import connect
 from orderdrain.requests import Requests
 from orderdrain.sealed_archive import SealedArchive
 from orderdrain.tokens import AccessTokens
+from orderdrain.turns import Turns
 from orderdrain.vault import Vault
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Services:
     clock: Clock
     vault: Vault
     accounts: Accounts
+    turns: Turns
     ledger: Ledger
     dispatch: Dispatch
     history: History
@@ -121,7 +123,8 @@ class Services:
             redis=redis_client,
             clock=clock,
             vault=vault,
-            accounts=Accounts(database, vault, lease_seconds=lease_seconds),
+            accounts=Accounts(database, vault),
+            turns=Turns(database, lease_seconds=lease_seconds),
             ledger=Ledger(database, lease_seconds=lease_seconds),
             dispatch=Dispatch(database, lease_seconds=lease_seconds, account_slots=settings.account_slots),
             history=History(database),

@@ -34,11 +34,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from orderdrain.accounts import Connection, Turn
+    from orderdrain.accounts import Connection
     from orderdrain.ledger import Lease
     from orderdrain.locks import Lock
     from orderdrain.requests import Request
     from orderdrain.services import Services
+    from orderdrain.turns import Turn
 
 log = logger(__name__)
 
@@ -68,35 +69,35 @@ def listing_turn(s: Services, connection: Connection, *, full: bool, since: date
         s.locks.listing(account), f"account {account}: is being listed or acknowledged by another worker"
     ) as lock:
         s.clock.refresh()
-        turn = s.accounts.take_listing(connection, s.worker, full=full, since=since)
+        turn = s.turns.take_listing(connection, s.worker, full=full, since=since)
         if turn is None:
             raise NothingToDo(
                 f"account {account}: {connection.api} waits, is paused, or another worker lists or acknowledges it"
             )
         try:
-            with renewed(s, lambda: s.accounts.renew(turn), lambda: lock.extend() or True):
+            with renewed(s, lambda: s.turns.renew(turn), lambda: lock.extend() or True):
                 yield turn
         except LeaseLost:
             raise
         except Snooze as error:
-            s.accounts.wait_to_list(turn, error.until, next_token=turn.next_token, failed=False)
+            s.turns.wait_to_list(turn, error.until, next_token=turn.next_token, failed=False)
             error.reason = f"account {account}: listing waits until {_clock(error.until)}: {error.reason}"
             raise
         except OperatorNeeded as error:
-            s.accounts.release(turn)
+            s.turns.release(turn)
             error.reason = pause(s, connection, error)
             raise
         except DependencyDown:
-            s.accounts.release(turn)
+            s.turns.release(turn)
             raise
         except Exception as error:  # noqa: BLE001 - raised again, as what it means
             failure = _failure(s, error)
             until = s.clock.now() + backoff(turn.attempts)
-            s.accounts.wait_to_list(turn, until, next_token=None, failed=True)
+            s.turns.wait_to_list(turn, until, next_token=None, failed=True)
             failure.reason = f"account {account}: listing failed: {failure.reason}; next try {_clock(until)}"
             raise failure from None
         except BaseException:
-            s.accounts.release(turn)
+            s.turns.release(turn)
             raise
 
 
@@ -106,24 +107,24 @@ def acknowledging_turn(s: Services, account: str, api: str) -> Iterator[Turn]:
     busy = f"account {account}: is being listed or acknowledged by another worker"
     with held(s.locks.listing(account), busy) as lock:
         s.clock.refresh()
-        turn = s.accounts.take_acknowledging(account, api, s.worker)
+        turn = s.turns.take_acknowledging(account, api, s.worker)
         if turn is None:
             raise NothingToDo(f"account {account}: nothing may be acknowledged now (listed, paused or out of quota)")
         try:
-            with renewed(s, lambda: s.accounts.renew(turn), lambda: lock.extend() or True):
+            with renewed(s, lambda: s.turns.renew(turn), lambda: lock.extend() or True):
                 yield turn
         except Snooze as error:
-            s.accounts.release(turn, acknowledge_after=error.until)
+            s.turns.release(turn, acknowledge_after=error.until)
             error.reason = f"account {account}: acknowledging waits until {_clock(error.until)}: {error.reason}"
             raise
         except OperatorNeeded as error:
-            s.accounts.release(turn)
+            s.turns.release(turn)
             error.reason = pause(s, s.accounts.connection(account, api), error)
             raise
         except BaseException:
-            s.accounts.release(turn)
+            s.turns.release(turn)
             raise
-        s.accounts.release(turn)
+        s.turns.release(turn)
 
 
 @contextmanager

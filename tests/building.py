@@ -19,6 +19,7 @@ from orderdrain.reports import ReportKey, RowCounts, State
 from orderdrain.requests import Requests
 from orderdrain.services import Services
 from orderdrain.settings import load
+from orderdrain.turns import Turns
 from orderdrain.vault import Vault
 
 ORDERS = "_GET_FLAT_FILE_ORDERS_DATA_"
@@ -38,6 +39,7 @@ class Books:
     db: Database
     clock: Clock
     accounts: Accounts
+    turns: Turns
     ledger: Ledger
     dispatch: Dispatch
     history: History
@@ -50,7 +52,8 @@ class Books:
         return cls(
             db,
             Clock(db),
-            Accounts(db, Vault({}), lease_seconds=lease_seconds),
+            Accounts(db, Vault({})),
+            Turns(db, lease_seconds=lease_seconds),
             Ledger(db, lease_seconds=lease_seconds),
             Dispatch(db, lease_seconds=lease_seconds, account_slots=account_slots),
             History(db),

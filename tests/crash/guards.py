@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orderdrain import archive, ledger, orders, pipeline
-from orderdrain.accounts import Accounts
 from orderdrain.acknowledgements import Acknowledgements
 from orderdrain.amazon import sp_documents
 from orderdrain.amazon.mws import MwsReports
@@ -23,6 +22,7 @@ from orderdrain.ledger import Ledger
 from orderdrain.locks import Locks
 from orderdrain.services import Services
 from orderdrain.tokens import AccessTokens
+from orderdrain.turns import Turns
 from orderdrain.vault import Vault
 from tests.crash import runs
 
@@ -87,7 +87,7 @@ GUARDS = (
     Guard("sweep", changed("sent = send_due(s)", "sent = 0", (pipeline, "sweep")), runs.messages_lost),
     Guard(
         "turn of the lister",
-        changed(" AND (c.turn IS NULL OR c.turn_until <= app_now())", "", (Accounts, "take_listing")),
+        changed(" AND (c.turn IS NULL OR c.turn_until <= app_now())", "", (Turns, "take_listing")),
         runs.listed_by_two_after_a_flush,
     ),
     Guard(
@@ -140,7 +140,7 @@ GUARDS = (
     ),
     Guard(
         "reach of the full listing",
-        changed("c.full_listed_at - %(overlap)s", "c.full_listed_at", (Accounts, "take_listing")),
+        changed("c.full_listed_at - %(overlap)s", "c.full_listed_at", (Turns, "take_listing")),
         runs.undisturbed,
     ),
     Guard(

@@ -7,9 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from orderdrain.accounts import Account, check_turn
+from orderdrain.accounts import Account
 from orderdrain.errors import LeaseLost, NotFound, UsageError
 from orderdrain.policy import DAILY, OVERLAP
+from orderdrain.turns import check_turn
 from tests.building import (
     ACME,
     API,
@@ -37,7 +38,7 @@ def connection(books):
 
 
 def take_listing(books, connection, owner=WORKER, *, full=False, since=None):
-    return books.accounts.take_listing(connection, owner, full=full, since=since)
+    return books.turns.take_listing(connection, owner, full=full, since=since)
 
 
 # ------------------------------------------------------------------------------------------------------ declaring
@@ -64,11 +65,11 @@ def test_declaring_an_account_again_changes_it_and_keeps_its_reports(books, conn
 
 def test_a_new_report_type_is_listed_as_far_back_as_amazon_keeps(books, connection):
     """Back to the last listing only, the type that it did not ask for would begin today."""
-    books.accounts.end_listing(take_listing(books, connection, full=True))
+    books.turns.end_listing(take_listing(books, connection, full=True))
     add_account(books, report_types={ORDERS: "_1_HOUR_"})
     turn = take_listing(books, connection)
     assert turn.since is not None
-    books.accounts.end_listing(turn)
+    books.turns.end_listing(turn)
 
     add_account(books, report_types={ORDERS: "_1_HOUR_", "_GET_SOMETHING_NEW_": "_1_HOUR_"})
 
@@ -237,14 +238,14 @@ def test_schedules_whose_comparison_was_lost_are_compared_within_the_hour(books,
 def test_listing_and_acknowledging_exclude_each_other(books, connection):
     """Acknowledging changes the very set that a listing pages through."""
     listing = take_listing(books, connection)
-    assert books.accounts.take_acknowledging(ACME, API, OTHER) is None
+    assert books.turns.take_acknowledging(ACME, API, OTHER) is None
     assert take_listing(books, connection, OTHER) is None
 
-    books.accounts.end_listing(listing)
-    acknowledging = books.accounts.take_acknowledging(ACME, API, OTHER)
+    books.turns.end_listing(listing)
+    acknowledging = books.turns.take_acknowledging(ACME, API, OTHER)
     assert take_listing(books, connection) is None
 
-    books.accounts.release(acknowledging)
+    books.turns.release(acknowledging)
     assert take_listing(books, connection) is not None
 
 
@@ -253,29 +254,29 @@ def test_of_many_who_want_the_turn_at_once_one_gets_it(books, connection):
     for _ in range(5):
         turns = at_once(
             lambda: take_listing(books, connection),
-            lambda: books.accounts.take_acknowledging(ACME, API, OTHER),
+            lambda: books.turns.take_acknowledging(ACME, API, OTHER),
             lambda: take_listing(books, connection, "worker:3"),
         )
         (got,) = [turn for turn in turns if turn is not None]
-        books.accounts.release(got)
+        books.turns.release(got)
 
 
 def test_a_turn_that_ran_out_is_taken_over_and_its_old_owner_changes_nothing(books, connection):
     """It slept between two pages; what it saw is no complete listing any more."""
     old = take_listing(books, connection)
     expire(books)
-    assert not books.accounts.renew(old)
+    assert not books.turns.renew(old)
     new = take_listing(books, connection, OTHER)
 
     assert (new.fence, new.listing) == (old.fence + 1, old.listing + 1)
     for end in (
-        lambda: books.accounts.end_listing(old),
-        lambda: books.accounts.wait_to_list(old, books.now(), next_token="old", failed=False),
+        lambda: books.turns.end_listing(old),
+        lambda: books.turns.wait_to_list(old, books.now(), next_token="old", failed=False),
     ):
         with pytest.raises(LeaseLost, match="another worker has its turn"):
             end()
-    books.accounts.release(old)
-    assert not books.accounts.renew(old)
+    books.turns.release(old)
+    assert not books.turns.renew(old)
 
     with books.db.transaction() as cursor:
         check_turn(cursor, new)
@@ -287,7 +288,7 @@ def test_renewing_extends_a_turn(books, connection):
     """A listing of many pages keeps its turn."""
     turn = take_listing(books, connection)
     books.clock.advance(LEASE - timedelta(seconds=10))
-    assert books.accounts.renew(turn)
+    assert books.turns.renew(turn)
     books.clock.advance(LEASE - timedelta(seconds=10))
 
     assert take_listing(books, connection, OTHER) is None
@@ -306,27 +307,27 @@ def test_nobody_gets_the_turn_of_a_paused_connection(books, connection):
     """Neither by its own pause nor by its application's."""
     books.accounts.pause(ACME, "AccessDenied")
     assert take_listing(books, connection) is None
-    assert books.accounts.take_acknowledging(ACME, API, WORKER) is None
+    assert books.turns.take_acknowledging(ACME, API, WORKER) is None
 
     books.accounts.resume(ACME)
     books.accounts.pause_application("main", "InvalidAccessKeyId")
     assert take_listing(books, connection) is None
-    assert books.accounts.take_acknowledging(ACME, API, WORKER) is None
+    assert books.turns.take_acknowledging(ACME, API, WORKER) is None
 
 
 def test_a_listing_that_waits_for_quota_goes_on_where_it_was(books, connection):
     """The same listing, with the same number and the token it had; nothing is acknowledged in between."""
     first = take_listing(books, connection, full=True)
     until = books.now() + timedelta(minutes=2)
-    books.accounts.wait_to_list(first, until, next_token="page-3", failed=False)
+    books.turns.wait_to_list(first, until, next_token="page-3", failed=False)
 
     assert books.accounts.table()[0].next_list_at == until
-    assert books.accounts.take_acknowledging(ACME, API, OTHER) is None
+    assert books.turns.take_acknowledging(ACME, API, OTHER) is None
     again = take_listing(books, connection, OTHER)
     assert (again.listing, again.next_token, again.full, again.attempts) == (first.listing, "page-3", True, 1)
 
-    books.accounts.end_listing(again)
-    assert books.accounts.take_acknowledging(ACME, API, OTHER) is not None
+    books.turns.end_listing(again)
+    assert books.turns.take_acknowledging(ACME, API, OTHER) is not None
 
 
 def test_a_listing_that_failed_begins_anew_and_counts(books, connection):
@@ -334,9 +335,9 @@ def test_a_listing_that_failed_begins_anew_and_counts(books, connection):
     for attempt in (1, 2, 3):
         turn = take_listing(books, connection)
         assert (turn.attempts, turn.next_token, turn.listing) == (attempt, None, attempt)
-        books.accounts.wait_to_list(turn, books.now(), next_token=None, failed=True)
+        books.turns.wait_to_list(turn, books.now(), next_token=None, failed=True)
 
-    books.accounts.end_listing(take_listing(books, connection))
+    books.turns.end_listing(take_listing(books, connection))
     assert take_listing(books, connection).attempts == 1
 
 
@@ -345,13 +346,13 @@ def test_each_of_two_connections_waits_for_as_long_as_it_must(books, connection)
     other = add_second_connection(books)
     assert books.accounts.due_to_list() == [ACME]
     hour = books.now() + timedelta(hours=1)
-    books.accounts.wait_to_list(take_listing(books, connection), hour, next_token=None, failed=True)
-    books.accounts.end_listing(take_listing(books, other))
+    books.turns.wait_to_list(take_listing(books, connection), hour, next_token=None, failed=True)
+    books.turns.end_listing(take_listing(books, other))
 
     expire(books, seconds=30 * 60)
     assert books.accounts.due_to_list() == [ACME], "at its interval, for the other one"
     assert take_listing(books, connection) is None
-    books.accounts.end_listing(take_listing(books, other))
+    books.turns.end_listing(take_listing(books, other))
     expire(books, seconds=31 * 60)
     assert take_listing(books, connection).attempts == 2
 
@@ -360,9 +361,9 @@ def test_a_connection_whose_wait_is_short_is_not_kept_waiting_by_the_other(books
     """An interval is a quarter of an hour; a backoff begins with half a minute."""
     other = add_second_connection(books)
     assert books.accounts.due_to_list() == [ACME]
-    books.accounts.end_listing(take_listing(books, other))
+    books.turns.end_listing(take_listing(books, other))
     soon = books.now() + timedelta(seconds=30)
-    books.accounts.wait_to_list(take_listing(books, connection), soon, next_token=None, failed=True)
+    books.turns.wait_to_list(take_listing(books, connection), soon, next_token=None, failed=True)
 
     expire(books, seconds=31)
 
@@ -378,11 +379,11 @@ def test_once_a_day_a_listing_is_without_the_filter(books, connection):
     full = take_listing(books, connection)
     assert full.full
     assert full.since is None, "the first one reaches back as far as Amazon keeps reports"
-    books.accounts.end_listing(full)
+    books.turns.end_listing(full)
 
     plain = take_listing(books, connection)
     assert not plain.full
-    books.accounts.end_listing(plain)
+    books.turns.end_listing(plain)
 
     books.clock.advance(DAILY)
     again = take_listing(books, connection)
@@ -394,7 +395,7 @@ def test_a_full_listing_that_did_not_end_does_not_count(books, connection):
     """The day begins anew only when everything was seen."""
     books.clock.advance(timedelta(minutes=16))
     turn = take_listing(books, connection)
-    books.accounts.wait_to_list(turn, books.now(), next_token=None, failed=True)
+    books.turns.wait_to_list(turn, books.now(), next_token=None, failed=True)
 
     assert take_listing(books, connection).full
 
@@ -408,13 +409,13 @@ def test_a_person_may_list_without_the_filter_back_to_any_day(books, connection)
 
 def test_a_throttled_acknowledgement_waits_and_listing_goes_on(books, connection):
     """Each operation has a quota of its own."""
-    turn = books.accounts.take_acknowledging(ACME, API, WORKER)
-    books.accounts.release(turn, acknowledge_after=books.now() + timedelta(minutes=1))
+    turn = books.turns.take_acknowledging(ACME, API, WORKER)
+    books.turns.release(turn, acknowledge_after=books.now() + timedelta(minutes=1))
 
-    assert books.accounts.take_acknowledging(ACME, API, WORKER) is None
-    books.accounts.end_listing(take_listing(books, connection))
+    assert books.turns.take_acknowledging(ACME, API, WORKER) is None
+    books.turns.end_listing(take_listing(books, connection))
     books.clock.advance(timedelta(minutes=1, seconds=1))
-    assert books.accounts.take_acknowledging(ACME, API, WORKER) is not None
+    assert books.turns.take_acknowledging(ACME, API, WORKER) is not None
 
 
 def test_waiting_for_quota_is_never_shortened(books, connection):

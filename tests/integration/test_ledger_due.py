@@ -8,10 +8,11 @@ from functools import partial
 import pytest
 
 from orderdrain import policy
-from orderdrain.accounts import Account, check_turn
+from orderdrain.accounts import Account
 from orderdrain.amazon import ListedReport
 from orderdrain.errors import LeaseLost
 from orderdrain.reports import ReportKey, State
+from orderdrain.turns import check_turn
 from tests.building import (
     ACME,
     API,
@@ -326,7 +327,7 @@ def test_while_a_message_to_acknowledge_waits_no_other_is_sent(books):
 
 
 def acknowledging(books):
-    return books.accounts.take_acknowledging(ACME, API, WORKER)
+    return books.turns.take_acknowledging(ACME, API, WORKER)
 
 
 def test_only_parsed_reports_whose_listing_has_ended_are_acknowledged(books):
@@ -342,12 +343,12 @@ def test_only_parsed_reports_whose_listing_has_ended_are_acknowledged(books):
 def test_a_report_of_a_listing_that_died_is_acknowledged_after_the_next_complete_one(books):
     """Else it would wait for ever for a listing that never ends."""
     connection = books.accounts.connection(ACME, API)
-    dead = books.accounts.take_listing(connection, WORKER, full=False, since=None)
+    dead = books.turns.take_listing(connection, WORKER, full=False, since=None)
     report_in(books, State.PARSED, "1", listing=dead.listing)
     expire(books)
     assert to_acknowledge(books) == []
 
-    books.accounts.end_listing(books.accounts.take_listing(connection, OTHER, full=False, since=None))
+    books.turns.end_listing(books.turns.take_listing(connection, OTHER, full=False, since=None))
 
     assert to_acknowledge(books) == [ACME]
     assert books.acknowledgements.begin(acknowledging(books)) == ["1"]
@@ -405,7 +406,7 @@ def not_acknowledged(books, *, waits):
     batch = books.acknowledgements.begin(turn)
     with books.db.transaction() as cursor:
         books.acknowledgements.not_done(cursor, turn, batch, "no answer", waits=waits, request_id=None)
-    books.accounts.release(turn)
+    books.turns.release(turn)
     return batch
 
 
@@ -478,7 +479,7 @@ def test_a_worker_that_lost_its_turn_begins_nothing_and_advances_nothing(books):
     report_in(books, State.PARSED)
     old = acknowledging(books)
     expire(books)
-    books.accounts.take_listing(books.accounts.connection(ACME, API), OTHER, full=False, since=None)
+    books.turns.take_listing(books.accounts.connection(ACME, API), OTHER, full=False, since=None)
 
     assert books.acknowledgements.begin(old) == []
     with pytest.raises(LeaseLost), books.db.transaction() as cursor:
@@ -492,14 +493,14 @@ def test_nothing_is_to_acknowledge_while_the_account_is_listed_paused_or_out_of_
     due = partial(to_acknowledge, books)
     assert due() == [ACME]
 
-    turn = books.accounts.take_listing(connection, WORKER, full=False, since=None)
+    turn = books.turns.take_listing(connection, WORKER, full=False, since=None)
     assert due() == []
-    books.accounts.wait_to_list(turn, books.now() + timedelta(minutes=1), next_token="next", failed=False)
+    books.turns.wait_to_list(turn, books.now() + timedelta(minutes=1), next_token="next", failed=False)
     assert due() == [], "a listing that waits between two pages is under way"
-    books.accounts.end_listing(books.accounts.take_listing(connection, WORKER, full=False, since=None))
+    books.turns.end_listing(books.turns.take_listing(connection, WORKER, full=False, since=None))
     assert due() == [ACME]
 
-    books.accounts.release(acknowledging(books), acknowledge_after=books.now() + timedelta(minutes=1))
+    books.turns.release(acknowledging(books), acknowledge_after=books.now() + timedelta(minutes=1))
     assert due() == []
     books.clock.advance(timedelta(minutes=1, seconds=1))
     assert due() == [ACME]

@@ -20,10 +20,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from orderdrain.accounts import check_turn
 from orderdrain.errors import LeaseLost
 from orderdrain.policy import ACKNOWLEDGE_AT_ONCE, MAX_ATTEMPTS
 from orderdrain.reports import STEP_FROM, ReportKey, State
+from orderdrain.turns import check_turn
 from tests.building import ACME, API, LEASE, Books, add_account, at_once, download, enter, parse
 
 LISTED, DOWNLOADED, PARSED, ACKNOWLEDGED, QUARANTINED = State
@@ -322,7 +322,7 @@ class TheLedger(RuleBasedStateMachine):
     @rule(worker=workers)
     def begin_to_acknowledge(self, worker):
         books, now = self.workers[worker], self.now()
-        turn = books.accounts.take_acknowledging(ACME, API, WORKERS[worker])
+        turn = books.turns.take_acknowledging(ACME, API, WORKERS[worker])
         assert (turn is not None) == (self.turn_until <= now)
         if turn is None:
             return
@@ -364,7 +364,7 @@ class TheLedger(RuleBasedStateMachine):
             assert self.everything() == before
             return
         assert not late
-        books.accounts.release(turn)
+        books.turns.release(turn)
         self.turn, self.turn_until = None, LONG_AGO
         for report in (self.expected[ReportKey(ACME, API, report_id)] for report_id in ids):
             if answer == "named":

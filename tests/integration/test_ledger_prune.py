@@ -10,9 +10,9 @@ from datetime import timedelta
 import pytest
 from click.testing import CliRunner
 
-from orderdrain.accounts import check_turn
 from orderdrain.cli import main
 from orderdrain.reports import State
+from orderdrain.turns import check_turn
 from tests.building import ACME, API, OTHER, WORKER, Books, add_account, download, enter, listed, parse, report_in
 
 DAYS = timedelta(days=90)
@@ -28,12 +28,12 @@ def books(database_url):
 
 def acknowledge(books):
     """Everything that is parsed."""
-    turn = books.accounts.take_acknowledging(ACME, API, WORKER)
+    turn = books.turns.take_acknowledging(ACME, API, WORKER)
     ids = books.acknowledgements.begin(turn)
     with books.db.transaction() as cursor:
         check_turn(cursor, turn)
         books.acknowledgements.done(cursor, turn, ids, detail="in a call", request_id=None)
-    books.accounts.release(turn)
+    books.turns.release(turn)
 
 
 def finished(books, *report_ids):

@@ -15,7 +15,7 @@ from statistics import median
 import psycopg2.extras
 import pytest
 
-from orderdrain.accounts import Accounts, check_turn
+from orderdrain.accounts import Accounts
 from orderdrain.acknowledgements import Acknowledgements
 from orderdrain.clock import Clock
 from orderdrain.db import Database
@@ -24,6 +24,7 @@ from orderdrain.history import History
 from orderdrain.ledger import Ledger
 from orderdrain.reports import STEP_FROM, ReportKey, State
 from orderdrain.requests import Requests
+from orderdrain.turns import Turns, check_turn
 from orderdrain.vault import Vault
 from tests import services
 from tests.building import API, ORDERS, WORKER, Books, add_account, download, enter, parse
@@ -80,10 +81,10 @@ CALLS = {
 
 
 def lists(books, account, ids):
-    turn = books.accounts.take_listing(books.accounts.connection(account, API), WORKER, full=False, since=None)
+    turn = books.turns.take_listing(books.accounts.connection(account, API), WORKER, full=False, since=None)
     enter(books, *ids, account=account, listing=turn.listing)
     books.dispatch.send_due(account)
-    books.accounts.end_listing(turn)
+    books.turns.end_listing(turn)
 
 
 def downloads(books, key):
@@ -99,12 +100,12 @@ def parses(books, key):
 
 
 def acknowledges(books, account):
-    turn = books.accounts.take_acknowledging(account, API, WORKER)
+    turn = books.turns.take_acknowledging(account, API, WORKER)
     while batch := books.acknowledgements.begin(turn):
         with books.db.transaction() as cursor:
             check_turn(cursor, turn)
             books.acknowledgements.done(cursor, turn, batch, detail="in a call", request_id=None)
-    books.accounts.release(turn)
+    books.turns.release(turn)
 
 
 @pytest.mark.parametrize("counted", ["before the work came", "since"])
@@ -187,7 +188,8 @@ def busy(url, *, fresh):
     books = Books(
         db,
         Clock(db),
-        Accounts(db, Vault({}), **leasing),
+        Accounts(db, Vault({})),
+        Turns(db, **leasing),
         Ledger(db, **leasing),
         Dispatch(db, **leasing, account_slots=8),
         History(db),
