@@ -40,7 +40,7 @@ from benchmarks.arrivals import Arrival, plan
 from benchmarks.best import best_commits
 from benchmarks.engine import keep
 from emulator.sellers import make_sellers
-from orderdrain import pipeline
+from orderdrain import pipeline, requesting
 from orderdrain.errors import OrderdrainError
 from orderdrain.reports import ReportKey
 from orderdrain.services import Services
@@ -287,7 +287,8 @@ def _work(pipe: Connection, env: dict[str, str]) -> None:
         failed = None
         while waiting:
             step, ids = waiting.popleft()
-            function = getattr(pipeline, "list_reports" if step == "list" else step)
+            module = requesting if step in {"request", "schedule"} else pipeline
+            function = getattr(module, "list_reports" if step == "list" else step)
             try:
                 function(s, ReportKey(**ids)) if "report_id" in ids else function(s, **ids)
             except OrderdrainError as error:

@@ -5,8 +5,8 @@
     parse           rows, rejected rows and state in one commit       -> parsed
     acknowledge     Amazon is told, up to 100 at once                 -> acknowledged
 
-Beside it: `schedule` and `request` make Amazon produce reports, `sweep` sends what is due and takes back what died,
-and `drain_report` runs what is left of one report in this process; what Amazon announces is heard in listening.py. How
+Beside it: `sweep` sends what is due and takes back what died, and `drain_report` runs what is left of one report in
+this process. What makes Amazon produce reports is in requesting.py, what Amazon announces is heard in listening.py. How
 a step begins and ends is in steps.py; each returns one sentence about what became of it, and raises what errors.py
 says. No message is trusted: the row decides.
 """
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orderdrain.amazon import ListedReport
 from orderdrain.archive import key_for
 from orderdrain.errors import (
     BadBody,
@@ -27,15 +26,13 @@ from orderdrain.errors import (
     Throttled,
 )
 from orderdrain.parsers import open_report
-from orderdrain.policy import DAILY, DOWNLOADS_AN_ATTEMPT, RESTARTS_A_LISTING, next_look
+from orderdrain.policy import DOWNLOADS_AN_ATTEMPT, RESTARTS_A_LISTING
 from orderdrain.redis_client import remember_word, remembered_word
 from orderdrain.reports import ReportKey, State
-from orderdrain.schedules import compare
 from orderdrain.steps import (
     acknowledging_turn,
-    comparing_schedules,
+    each_connection,
     leased,
-    leased_request,
     listing_turn,
     request_id_of,
 )
@@ -43,16 +40,14 @@ from orderdrain.telemetry import logger
 from orderdrain.turns import check_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from datetime import datetime
-    from typing import Any
 
     from orderdrain.accounts import Connection
-    from orderdrain.amazon import ListingPage, ReportsApi, RequestInfo
+    from orderdrain.amazon import ListingPage, ReportsApi
     from orderdrain.archive import Stored
     from orderdrain.ledger import Lease
     from orderdrain.notices import Push
-    from orderdrain.requests import Request
     from orderdrain.services import Services
     from orderdrain.turns import Turn
 
@@ -68,22 +63,7 @@ def list_reports(s: Services, account: str, *, full: bool = False, since: dateti
     `full`: without the Acknowledged filter (once a day by itself), back to `since`: what another program acknowledged,
     or what was acknowledged before a backup of ours was restored, is not lost.
     """
-    return _each_connection(s, account, lambda connection: _list(s, connection, full, since))
-
-
-def _each_connection(s: Services, account: str, work: Callable[[Connection], str]) -> str:
-    """Does the work for each connection; what one of them raises is raised once the others have had their turn, unless
-    it says no more than that there was nothing to do for it."""
-    said, raised = [], []
-    for connection in s.accounts.connections(account):
-        try:
-            said.append(work(connection))
-        except OrderdrainError as error:
-            raised.append(error)
-    raised.sort(key=lambda error: isinstance(error, NothingToDo))
-    if raised and not (said and isinstance(raised[0], NothingToDo)):
-        raise raised[0]
-    return "; ".join(said)
+    return each_connection(s, account, lambda connection: _list(s, connection, full, since))
 
 
 def _list(s: Services, connection: Connection, full: bool, since: datetime | None) -> str:
@@ -232,7 +212,7 @@ def acknowledge(s: Services, account: str) -> str:
     """Tells Amazon which reports we have: rows committed, listing ended, up to 100 ids a call."""
     # The message is here, and whatever it finds, it is spent: the next one may be sent.
     s.acknowledgements.not_sent([account])
-    return _each_connection(s, account, lambda connection: _acknowledge_all(s, connection))
+    return each_connection(s, account, lambda connection: _acknowledge_all(s, connection))
 
 
 def _acknowledge_all(s: Services, connection: Connection) -> str:
@@ -283,120 +263,6 @@ def _acknowledge(s: Services, api: ReportsApi, turn: Turn, ids: list[str]) -> in
             reason = "Amazon's answer does not name it as acknowledged"
             s.acknowledgements.not_done(cursor, turn, missing, reason, waits=False, request_id=answer.request_id)
     return told
-
-
-# ------------------------------------------------------------------------------- beside the path: schedule, request
-
-
-def schedule(s: Services, account: str, *, apply: bool = True) -> str:
-    """Compares Amazon's report schedules with the declared ones and, for an account marked `manage_schedules`, makes
-    Amazon's side agree. What we did not declare is never touched."""
-    told = _each_connection(s, account, lambda connection: _schedule(s, connection, apply=apply))
-    if apply:
-        s.accounts.wait_to_schedule(account, s.clock.now() + DAILY)
-    return f"schedules of {account}: {told}"
-
-
-def _schedule(s: Services, connection: Connection, *, apply: bool) -> str:
-    said = []
-    api, declared = s.amazon(connection), connection.account
-    with comparing_schedules(s, connection):
-        for change in compare(declared.report_types, api.list_schedules()):
-            if change.blocked or not (apply and declared.manage_schedules):
-                said.append(f"differs: {change}")
-                continue
-            request_id = api.set_schedule(change.report_type, change.declared)
-            log.info("report schedule changed", account=declared.account, change=str(change), request_id=request_id)
-            said.append(f"changed: {change}")
-    return "; ".join(said) or "as declared"
-
-
-def request(s: Services, account: str, request_key: str) -> str:
-    """Moves a requested report on: asks Amazon for it, or looks how far it is with all that the account waits for."""
-    with leased_request(s, account, request_key) as wish:
-        api = s.amazon(s.accounts.connection(account, wish.api))
-        if wish.amazon_request_id is None:
-            info = _ours_at_amazon(s, api, wish) or api.request_report(
-                wish.report_type,
-                start=wish.window_start,
-                end=wish.window_end,
-                options=wish.options,
-            )
-            s.requests.submitted(wish, info, s.clock.now() + next_look(s.clock.now() - wish.asked_at))
-            return f"{wish}: at Amazon as {info.request_id_at_amazon}, {info.status}"
-        ended = _look_after_requests(s, api, wish)
-    send_due(s, account)
-    return f"requests of {account}: {ended:,} ended"
-
-
-def _ours_at_amazon(s: Services, api: ReportsApi, wish: Request) -> RequestInfo | None:
-    """The request that an earlier attempt made, if its answer was lost: same type and window, and no other of ours."""
-    if wish.attempts == 1:
-        return None
-    known = s.requests.known_at_amazon(wish.account, wish.api)
-    next_token = None
-    while True:
-        page = api.list_requests(report_types=[wish.report_type], since=wish.asked_at, next_token=next_token)
-        for info in page.requests:
-            same_window = wish.window_start is None or (wish.window_start, wish.window_end) == (
-                info.window_start,
-                info.window_end,
-            )
-            if same_window and not info.scheduled and info.request_id_at_amazon not in known:
-                return info
-        next_token = page.next_token
-        if next_token is None:
-            return None
-
-
-def _look_after_requests(s: Services, api: ReportsApi, wish: Request) -> int:
-    """One look at all of the account's requests still being made, this one first. Returns how many ended."""
-    ended = 0
-    # This one first: where each is a call of its own (SP-API), quota may end the answer before it has named all.
-    ids = [wish.amazon_request_id, *s.requests.open_at_amazon(wish.account, wish.api)]
-    page = api.list_requests(request_ids=list(dict.fromkeys(filter(None, ids))))
-    now = s.clock.now()
-    for info in page.requests:
-        if info.status == "DONE" and info.report_id:
-            made = ListedReport(
-                info.report_id,
-                info.report_type,
-                info.completed_at or now,
-                acknowledged=False,
-                report_request_id=info.request_id_at_amazon,
-            )
-            # Found by no listing: listing 0 has always ended, so nothing but its rows stands before acknowledging it.
-            s.ledger.enter(wish.account, wish.api, [made], listing=0, worker=s.worker, request_id=page.request_id)
-        with s.db.transaction() as cursor:
-            due_at = now + next_look(now - info.submitted_at)
-            came_to_nothing = s.requests.seen(cursor, wish.account, wish.api, info, due_at)
-        if came_to_nothing:
-            _tell_nothing_came(came_to_nothing)
-        ended += info.status not in {"SUBMITTED", "IN_PROGRESS"}
-    with s.db.transaction() as cursor:
-        for stuck in s.requests.ask_again_for_stuck(cursor, wish.account):
-            log.error("requested report is stuck, asked for once more", account=wish.account, request_key=stuck)
-    if wish.amazon_request_id not in {info.request_id_at_amazon for info in page.requests}:
-        raise RetryLater(f"Amazon's list does not name request {wish.amazon_request_id}")
-    return ended
-
-
-def _tell_nothing_came(row: Any) -> None:
-    """One line of a request that came to nothing: asked for again, or a gap that a person may want to close."""
-    about = {
-        "account": row.account,
-        "request_key": row.request_key,
-        "report_type": row.report_type,
-        "window_start": row.window_start and str(row.window_start),
-        "window_end": row.window_end and str(row.window_end),
-        "reason": row.reason,
-    }
-    if row.asked_again_as:
-        log.warning("report came to nothing, asked for again later", status=row.status, **about)
-    elif row.status == "refused":
-        log.error("report cannot be had", **about)
-    else:
-        log.warning("no orders told, twice", **about)
 
 
 # ---------------------------------------------------------------------------------------- sweep, and what comes next

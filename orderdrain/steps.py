@@ -61,6 +61,21 @@ def leased(s: Services, key: ReportKey, state: State) -> Iterator[Lease]:
             raise _settled(s, lease, error) from None
 
 
+def each_connection(s: Services, account: str, work: Callable[[Connection], str]) -> str:
+    """Does the work for each connection; what one of them raises is raised once the others have had their turn, unless
+    it says no more than that there was nothing to do for it."""
+    said, raised = [], []
+    for connection in s.accounts.connections(account):
+        try:
+            said.append(work(connection))
+        except OrderdrainError as error:
+            raised.append(error)
+    raised.sort(key=lambda error: isinstance(error, NothingToDo))
+    if raised and not (said and isinstance(raised[0], NothingToDo)):
+        raise raised[0]
+    return "; ".join(said)
+
+
 @contextmanager
 def listing_turn(s: Services, connection: Connection, *, full: bool, since: datetime | None) -> Iterator[Turn]:
     """The right to list a connection. Where quota or Amazon makes it wait, the ledger says from where it goes on."""

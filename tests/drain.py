@@ -17,7 +17,7 @@ from datetime import timedelta
 
 from structlog.testing import capture_logs
 
-from orderdrain import listening, pipeline
+from orderdrain import listening, pipeline, requesting
 from orderdrain.errors import OrderdrainError
 from orderdrain.reports import ReportKey
 from tests.building import open_services
@@ -107,7 +107,8 @@ class Drain:
 
     def run_message(self, step, ids):
         """One task: returns its sentence, or that of the error it raised."""
-        function = getattr(pipeline, "list_reports" if step == "list" else step)
+        module = requesting if step in {"request", "schedule"} else pipeline
+        function = getattr(module, "list_reports" if step == "list" else step)
         try:
             sentence = function(self.s, ReportKey(**ids)) if "report_id" in ids else function(self.s, **ids)
         except OrderdrainError as error:

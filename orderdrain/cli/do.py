@@ -73,7 +73,7 @@ def request(
       orderdrain request acme --type _GET_FLAT_FILE_ORDERS_DATA_ --from 2026-11-01 --to 2026-11-02
       orderdrain request acme
     """
-    from orderdrain import pipeline
+    from orderdrain import requesting
     from orderdrain.families import api_of
     from orderdrain.schedules import check_request
 
@@ -100,7 +100,7 @@ def request(
     if api not in {connection.api for connection in connections}:
         raise UsageError(f"{report_type} is a report type of {api}, and account {account} has no connection to it")
     request_key = s.requests.enter(account, api, report_type, start=_utc(start), end=_utc(end), options=pairs)
-    click.echo(pipeline.request(s, account, request_key))
+    click.echo(requesting.request(s, account, request_key))
     say(f"Followed by itself to its end. See: orderdrain request {account}")
 
 
@@ -200,10 +200,10 @@ COMMANDS = (list_, request, drain, requeue, schedule_, sweep, prune)
 
 
 def _schedules(account: str | None, *, apply: bool) -> None:
-    from orderdrain import pipeline
+    from orderdrain import requesting
 
     s = services()
-    _each([account] if account else s.accounts.names(), lambda name: pipeline.schedule(s, name, apply=apply))
+    _each([account] if account else s.accounts.names(), lambda name: requesting.schedule(s, name, apply=apply))
 
 
 def _each(accounts: list[str], work: Any) -> None:

@@ -19,13 +19,13 @@ from pathlib import Path
 from redis import Redis
 
 import orderdrain
-from orderdrain import pipeline, steps
+from orderdrain import pipeline, requesting, steps
 from orderdrain.amazon.http import Http
 from orderdrain.db import Database
 
 _OURS = str(Path(orderdrain.__file__).parent)
 #: Where the path of a report is told: what it calls is a part, and gives an effect its name.
-_PATH = {pipeline.__file__, steps.__file__}
+_PATH = {module.__file__ for module in (pipeline, requesting, steps)}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orderdrain import archive, ledger, orders, pipeline
+from orderdrain import archive, ledger, orders, pipeline, requesting
 from orderdrain.acknowledgements import Acknowledgements
 from orderdrain.amazon import sp_documents
 from orderdrain.amazon.mws import MwsReports
@@ -120,7 +120,7 @@ GUARDS = (
     ),
     Guard(
         "looking before asking again",
-        changed("_ours_at_amazon(s, api, wish) or ", "", (pipeline, "request")),
+        changed("_ours_at_amazon(s, api, wish) or ", "", (requesting, "request")),
         runs.death_before("request: Requests.submitted: commit"),
     ),
     Guard(

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from orderdrain import pipeline
+from orderdrain import requesting
 from orderdrain.declarations import declare
 from tests.building import ORDERS
 from tests.drain import draining
@@ -102,7 +102,7 @@ def test_a_schedule_that_we_did_not_declare_is_never_touched(drain):
     set_by_another(drain, "acme", UNDECLARED)
     redeclare(drain, "acme", "_1_HOUR_", manage=True)
 
-    pipeline.schedule(drain.s, "acme")
+    requesting.schedule(drain.s, "acme")
 
     assert schedules_at_amazon(drain, "acme") == {ORDERS: "_1_HOUR_", UNDECLARED: "_1_DAY_"}
 
@@ -112,7 +112,7 @@ def test_a_schedule_is_not_set_where_amazon_would_cancel_anothers_for_it(drain):
     set_by_another(drain, "acme", TWIN)
     before = len(drain.calls("ManageReportSchedule"))
 
-    said = pipeline.schedule(drain.s, "acme")
+    said = requesting.schedule(drain.s, "acme")
 
     assert TWIN in said
     assert "not changed" in said
