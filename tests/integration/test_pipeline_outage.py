@@ -30,6 +30,7 @@ def drain(database_url, redis_url, tmp_path):
 def test_after_three_days_all_is_drained_what_is_soon_lost_first_then_the_newest(drain):
     """Hundreds of reports wait, at one a minute: sellers need today's orders, and what Amazon is about to drop must not
     come last. Redis was lost with the rest of the fleet: nobody remembers which quota was used."""
+    drain.s.db.query("UPDATE accounts SET list_every = interval '1 hour'")
     made = drain.s.clock.now() - timedelta(days=84)
     soon_lost = {account: make(drain, account, made, count=3) for account in API}
     drain.run(until=lambda: all(listed(drain, account) for account in API))
