@@ -88,8 +88,8 @@ def check_request(report_type: str, start: datetime | None, end: datetime | None
 
 def _drained(name: str) -> ReportType:
     known = REPORT_TYPES.get(name)
-    if known is None or known.family is None:
-        able = ", ".join(sorted(n for n, t in REPORT_TYPES.items() if t.family is not None))
+    if known is None or not known.drained:
+        able = ", ".join(sorted(n for n, t in REPORT_TYPES.items() if t.drained))
         raise UsageError(f"{name} is no report type that this version drains. It drains: {able}")
     return known
 

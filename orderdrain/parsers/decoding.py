@@ -101,6 +101,16 @@ def blocks(file: BinaryIO) -> Iterator[bytes]:
     return _inflated(_inflated(raw, limit), limit)
 
 
+def kind_of_body(start: str) -> str | None:
+    """What a text is, by its begin, where it is surely no flat file: the page of a proxy, a message of an error."""
+    start = start.lstrip("\ufeff \t\r\n")[:20].lower()
+    if start.startswith(("<!doctype html", "<html")):
+        return "an HTML page"
+    if start.startswith("<"):
+        return "XML"
+    return "JSON" if start.startswith(("{", "[")) else None
+
+
 def _inflated(source: Iterator[bytes], limit: int) -> Iterator[bytes]:
     head = b""
     while len(head) < len(_GZIP) and (block := next(source, b"")):

@@ -21,7 +21,8 @@ class Line(NamedTuple):
     """One order line. `values` stand in the order of the report's `fields`, `buyer` in that of its `buyer_fields`.
 
     Each value is text that Postgres takes for the column's type, or None for blank. `number` is where it stands in
-    the file, from 1; `joined` is how many continuation rows were joined to it.
+    the file, from 1; `joined` is how many continuation rows were joined to it; `changed_at` its own time of update,
+    where the family has one and the file tells it.
     """
 
     number: int
@@ -29,6 +30,7 @@ class Line(NamedTuple):
     values: tuple[str | None, ...]
     buyer: tuple[str | None, ...]
     joined: int = 0
+    changed_at: str | None = None
 
 
 class Rejected(NamedTuple):
