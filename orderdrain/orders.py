@@ -17,6 +17,7 @@ import io
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from orderdrain.errors import GiveUp
 from orderdrain.families import EXTRA
 from orderdrain.reports import RowCounts
 
@@ -37,7 +38,9 @@ class Orders:
 
     def merge(self, cursor: Cursor, report: Report, parsed: ParsedReport) -> RowCounts:
         """Brings a report's lines into their table, newest wins, and sets its bad rows aside, in the caller's
-        transaction. Raises NotAReport where reading on shows that it is none."""
+        transaction. Raises NotAReport where reading on shows that it is none, GiveUp where its family has no table."""
+        if parsed.family.table is None:
+            raise GiveUp(f"{report.report_type} has no table in this version")
         # One report of an account at a time: two that tell the same lines in another order would lock each other out.
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (report.key.account,))
         self._copy(cursor, report, parsed)

@@ -12,7 +12,7 @@ _COLUMNS = (
     *seen(
         "every layout since 2017",
         Column("amazon-order-id", "order_id", "id", required=True),
-        Column("purchase-date", "purchased_at", "timestamp"),
+        Column("purchase-date", "purchased_at", "timestamp", required=True),
         Column("last-updated-date", "last_updated_at", "timestamp"),
         Column("order-status", "order_status", required=True),
         Column("sku", "sku", "code"),

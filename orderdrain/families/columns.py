@@ -60,7 +60,7 @@ class Column:
         return amazons if self.field is None or self.type == "timestamp" else self.field
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class XmlLayout:
     """How a family's XML documents tell its columns.
 

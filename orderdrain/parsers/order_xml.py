@@ -206,4 +206,5 @@ def _name(element: etree._Element) -> str:
 
 def _line(element: etree._Element) -> int:
     """How many lines below its message it begins."""
-    return int(element.sourceline or 1) - 1
+    line = element.sourceline
+    return line - 1 if isinstance(line, int) else 0

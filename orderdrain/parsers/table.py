@@ -17,6 +17,7 @@ from orderdrain.errors import NotAReport
 from orderdrain.families import EXTRA, LINE_KEY, Column, Family
 from orderdrain.parsers.cells import Unreadable, read_cell
 from orderdrain.parsers.rows import Line, ParsedReport, Rejected
+from orderdrain.parsers.twins import Twin, Twins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 MAX_CONTINUATIONS = 10_000
 #: Where `extra` keeps what a continuation says otherwise than its line. Nothing is added up, nothing lost.
 CONTINUED = "continued"
-#: Bits that remember which lines stood in the file before: four megabytes, whatever its size.
-TWIN_BITS = 1 << 25
 
 # Amazon's own form of the ids. In a row whose cells are shifted, anything else may be a name.
 _ORDER_ID = re.compile(r"[A-Z0-9]{3}-[0-9]{7}-[0-9]{7}")
@@ -154,7 +153,7 @@ class _Table:
         self._read = rows
         self._style = style
         self._changed_by = next((p for p in layout.line if p[1].field == family.changed_by), None)
-        self._twins = _Twins() if family.line_key else None
+        self._twins = Twins() if family.line_key else None
         self._continuations: dict[tuple[str, ...], list[Row]] = {}
         self.rows = self._scan()
         joins = bool(self._continuations)
@@ -183,7 +182,7 @@ class _Table:
         """Each row once: as a line, rejected, or joined to its line."""
         layout = self._layout
         waiting = dict(self._continuations)
-        numbers = Counter[_Twin]()
+        numbers = Counter[Twin]()
         for row in self._read():
             try:
                 if row.bad:
@@ -215,18 +214,18 @@ class _Table:
                 lacks = layout.required[0][1].name
                 yield self._rejected(row, Unreadable("is blank, and no line of the file has these ids", column=lacks))
 
-    def _key(self, row: Row, numbers: Counter[_Twin]) -> tuple[str, ...]:
+    def _key(self, row: Row, numbers: Counter[Twin]) -> tuple[str, ...]:
         """The key of a line; raises Unreadable where nothing tells it from the others of its order."""
         key = self._layout.key_of(row.cells)
         if self._layout.line_key and not key[-1]:
-            raise Unreadable("has neither an order-item-id nor a SKU nor an ASIN", column=None)
+            raise Unreadable("has neither an order-item-id nor a SKU nor an ASIN")
         if self._twins and (twin := self._twin(row)):
             if self._twins.may_stand_twice(twin):
                 numbers[twin] += 1
             return (*key[:-1], f"{key[-1]}{numbers[twin] or 1}")
         return key
 
-    def _twin(self, row: Row) -> _Twin | None:
+    def _twin(self, row: Row) -> Twin | None:
         """What twins have in common; None for a line with an id, and for one that cannot be read."""
         key = self._layout.key_of(row.cells)
         if not key[-1].endswith("#"):
@@ -270,26 +269,6 @@ class _Table:
             order_id if _ORDER_ID.fullmatch(order_id) else None,
             order_item_id if whole and _ORDER_ITEM_ID.fullmatch(order_item_id) else None,
         )
-
-
-_Twin = tuple[int | str | None, ...]
-
-
-class _Twins:
-    """Which lines may stand in the file twice. It may say so of one that stands once; it never misses a twin."""
-
-    def __init__(self) -> None:
-        self._stood = bytearray(TWIN_BITS // 8)
-        self._twice: set[int] = set()
-
-    def stands(self, twin: _Twin) -> None:
-        bit = hash(twin) % TWIN_BITS
-        if self._stood[bit >> 3] >> (bit & 7) & 1:
-            self._twice.add(bit)
-        self._stood[bit >> 3] |= 1 << (bit & 7)
-
-    def may_stand_twice(self, twin: _Twin) -> bool:
-        return hash(twin) % TWIN_BITS in self._twice
 
 
 def _fields(placed: Placed, *, extra: bool) -> tuple[str, ...]:

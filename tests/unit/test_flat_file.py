@@ -397,8 +397,8 @@ def test_a_report_may_be_read_again():
 
 def test_a_type_that_is_not_read_gives_up():
     """The report is set aside with its bytes: a later version may read it."""
-    with pytest.raises(GiveUp, match="_GET_ORDERS_DATA_ is no report type that this version reads"):
-        read(HEADER, report_type="_GET_ORDERS_DATA_")
+    with pytest.raises(GiveUp, match="_GET_MERCHANT_LISTINGS_DATA_ is no report type that this version reads"):
+        read(HEADER, report_type="_GET_MERCHANT_LISTINGS_DATA_")
 
 
 cells = st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=12)

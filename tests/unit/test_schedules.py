@@ -105,10 +105,13 @@ def test_a_window_or_none_may_be_requested():
     check_request(FLAT, None, None, NOW)
 
 
-def test_a_type_that_cannot_be_read_is_not_requested():
-    """Amazon would make it, and nothing could drain it."""
+@pytest.mark.parametrize("name", ["_GET_FLAT_FILE_ACTIONABLE_ORDER_DATA_", "_GET_MERCHANT_LISTINGS_DATA_"])
+def test_a_type_that_is_not_drained_is_neither_requested_nor_declared(name):
+    """Amazon would make it, and no table could take it; the answer lists what would do, XML among it."""
+    with pytest.raises(UsageError, match=f"{name} is no report type that this version drains.*{XML}"):
+        check_request(name, None, None, NOW)
     with pytest.raises(UsageError, match="no report type that this version drains"):
-        check_request(XML, None, None, NOW)
+        check_declaration({name: "_NEVER_"}, "mws")
 
 
 def test_twins_are_twins_of_each_other():
