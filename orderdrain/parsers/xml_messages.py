@@ -100,7 +100,8 @@ class _Reading:
             raise NotAReport(_what_else(around, after=self._opening is not None))
 
     def _keep(self, text: str) -> None:
-        (self._around if self._inside is None else self._inside).append(text)
+        if text:
+            (self._around if self._inside is None else self._inside).append(text)
         self._line += text.count("\n")
         self._size += len(text)
         if self._size > MAX_MESSAGE:
