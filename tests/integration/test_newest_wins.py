@@ -7,6 +7,7 @@ import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from xml.sax.saxutils import escape
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from orderdrain import pipeline
 from orderdrain.archive import key_for
+from orderdrain.errors import GiveUp
 from orderdrain.reports import ReportKey
 from orderdrain.services import Services
 from orderdrain.settings import load
@@ -48,6 +50,7 @@ class Told:
     hour: int
     columns: tuple[str, ...]
     lines: tuple[dict, ...] = field(hash=False)
+    report_type: str = REPORT_TYPE
 
     @property
     def as_of(self) -> datetime:
@@ -153,7 +156,7 @@ def downloaded(s, account, report):
         "INSERT INTO reports (account, api, report_id, report_type, available_at, listing, state, archive_key, content_type)"
         " VALUES (%s, 'mws', %s, %s, %s, 0, 'downloaded', %s, 'text/plain;charset=UTF-8')"
         " ON CONFLICT (account, api, report_id) DO UPDATE SET state = 'downloaded', next_attempt_at = app_now()",
-        (account, key.report_id, REPORT_TYPE, report.as_of, archive_key),
+        (account, key.report_id, report.report_type, report.as_of, archive_key),
     )
     return key
 
@@ -310,3 +313,89 @@ def test_purged_buyer_data_does_not_come_back(s):
 
     ((name,),) = s.db.query("SELECT buyer_name FROM buyers WHERE account = %s", (account,))
     assert name is None
+
+
+class ToldInXml(Told):
+    """A report of the same lines in XML; a blank cell is an element that is not there."""
+
+    def body(self) -> bytes:
+        return f"<AmazonEnvelope>{''.join(map(self._message, self.lines))}</AmazonEnvelope>".encode()
+
+    @staticmethod
+    def _message(line: dict) -> str:
+        def element(name: str, cell: str) -> str:
+            return f"<{name}>{escape(line[cell])}</{name}>" if line[cell] else ""
+
+        return (
+            f"<Message><OrderReport>{element('AmazonOrderID', 'order-id')}{element('IsPrime', 'is-prime')}"
+            f"<BillingData>{element('BuyerEmailAddress', 'buyer-email')}{element('BuyerName', 'buyer-name')}</BillingData>"
+            f"<FulfillmentData><Address>{element('City', 'ship-city')}</Address></FulfillmentData>"
+            f"<Item>{element('AmazonOrderItemCode', 'order-item-id')}{element('SKU', 'sku')}"
+            f"{element('Title', 'product-name')}{element('Quantity', 'quantity-purchased')}<ItemPrice><Component>"
+            f"<Type>Principal</Type><Amount currency='EUR'>{line['item-price']}</Amount></Component></ItemPrice>"
+            "</Item></OrderReport></Message>"
+        )
+
+
+def in_both_formats(price: str, name: str, buyer: str, **options) -> tuple[Told, ToldInXml]:
+    line = {"order-id": "111-0000001-0000000", "order-item-id": "01234567890101", "sku": "A", "quantity-purchased": "2"}
+    line |= {
+        "item-price": price,
+        "product-name": name,
+        "is-prime": "true",
+        "buyer-name": buyer,
+        "buyer-email": "a@x.de",
+    }
+    line |= {"ship-city": "Köln"}
+    columns = tuple(line)[2:]
+    number, hour = options.get("number", 1), options.get("hour", 1)
+    return (
+        Told(number, hour, columns, (line,)),
+        ToldInXml(number, hour, columns, (line,), report_type="_GET_ORDERS_DATA_"),
+    )
+
+
+def test_an_order_in_xml_is_the_row_that_the_flat_file_makes_of_it(s):
+    """Both fill the same table: which of them a seller schedules must not be seen there."""
+    flat, xml = in_both_formats("12.50", 'Monitor 24" & <black>', "Ann Example")
+    of_flat, of_xml = new_account(s), new_account(s)
+    parse_all(s, of_flat, [flat])
+    parse_all(s, of_xml, [xml])
+
+    assert as_cells(s, of_flat) == as_cells(s, of_xml)
+    assert [row.state for row in s.db.query("SELECT state FROM reports")] == ["parsed", "parsed"]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_flat_and_xml_reports_in_any_order_end_in_what_the_newest_told(s, order):
+    """A seller who changes from one format to the other has reports of both on their way."""
+    reports = [
+        in_both_formats("10.00", "Teapot", "Ann Example", number=1, hour=1)[0],
+        in_both_formats("11.00", "Teapot", "Ann Example", number=2, hour=2)[1],
+        in_both_formats("12.00", "Kettle", "Bob Example", number=3, hour=3)[1],
+    ]
+    account = new_account(s)
+    parse_all(s, account, [reports[n] for n in order])
+
+    lines, buyers = as_cells(s, account)
+    key = ("111-0000001-0000000", "01234567890101")
+    assert (lines[key]["item-price"], lines[key]["product-name"]) == ("12.00", "Kettle")
+    assert buyers[key]["buyer-name"] == "Bob Example"
+
+
+class ToldUnshipped(Told):
+    """A report of what waits to be shipped."""
+
+    def body(self) -> bytes:
+        return b"order-id\torder-item-id\tsku\tquantity-purchased\tquantity-to-ship\n111-0000001-0000000\t1\tA\t1\t1\n"
+
+
+def test_a_report_whose_family_has_no_table_is_set_aside_with_its_bytes(s):
+    """It may have been listed under an older declaration: a later version can store it."""
+    account = new_account(s)
+    report = ToldUnshipped(1, 1, (), (), report_type="_GET_FLAT_FILE_ACTIONABLE_ORDER_DATA_")
+    with pytest.raises(GiveUp, match="has no table in this version"):
+        parse_all(s, account, [report])
+
+    (row,) = s.db.query("SELECT state, archive_key FROM reports")
+    assert (row.state, s.archive.exists(row.archive_key)) == ("quarantined", True)
