@@ -341,12 +341,15 @@ def _look_after_requests(s: Services, api: ReportsApi, wish: Request) -> int:
                 info.completed_at or now,
                 acknowledged=False,
                 report_request_id=info.request_id_at_amazon,
+                marketplaces=info.marketplaces,
             )
             # Found by no listing: listing 0 has always ended, so nothing but its rows stands before acknowledging it.
             s.ledger.enter(wish.account, wish.api, [made], listing=0, worker=s.worker, request_id=page.request_id)
         with s.db.transaction() as cursor:
             due_at = now + next_look(now - info.submitted_at)
             s.requests.seen(cursor, wish.account, wish.api, info, due_at)
+            if info.status == "NO_DATA":
+                s.orders.nothing_there(cursor, wish.account, wish.api, info, now)
         ended += info.status not in {"SUBMITTED", "IN_PROGRESS"}
     with s.db.transaction() as cursor:
         for stuck in s.requests.ask_again_for_stuck(cursor, wish.account):

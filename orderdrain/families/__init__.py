@@ -61,11 +61,6 @@ class ReportType:
     acknowledges: bool = False
     twins: tuple[str, ...] = field(default=())
 
-    @property
-    def drained(self) -> bool:
-        """Whether this version has a table for its lines; `orderdrain parse` reads it in any case."""
-        return self.family.table is not None
-
 
 def api_of(report_type: str) -> str:
     """Which API has a report type of this name: MWS puts each of its words between underscores."""

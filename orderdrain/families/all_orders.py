@@ -149,7 +149,7 @@ _XML = XmlLayout(
 
 ALL_ORDERS = Family(
     "all_orders",
-    None,
+    "all_order_lines",
     ("order_id", "line_key"),
     _COLUMNS,
     changed_by="last_updated_at",

@@ -88,18 +88,27 @@ class XmlLayout:
 class Family:
     """Report types with the same content. `columns` are in the order of the table's columns.
 
-    `table` is None where this version does not store the family yet. `changed_by` is the column that says how new a
-    line is; without one a line is as new as its report. `line_key` are the columns of which the first that is not blank
-    tells a line from the others of its order: the first of them is an id, the rest need a number beside them.
+    `changed_by` is the column that says how new a line is; without one a line is as new as its report. `line_key` are
+    the columns of which the first that is not blank tells a line from the others of its order: the first of them is an
+    id, the rest need a number beside them. `snapshot`: a report is a picture of all that there is, so a line that is
+    missing from it says something too.
     """
 
     name: str
-    table: str | None
+    table: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     changed_by: str | None = None
     line_key: tuple[str, ...] = ()
+    snapshot: bool = False
     xml: XmlLayout | None = None
+
+    @cached_property
+    def version(self) -> tuple[str, ...]:
+        """The SQL columns that say which of two lines is newer, the weightiest first. `is_whole`: of a set of lines
+        without ids, that no row of it was rejected."""
+        own = (*(("is_whole",) if self.line_key else ()), *(("changed_at",) if self.changed_by else ()))
+        return (*own, "as_of", "report_id", "line")
 
     @cached_property
     def by_name(self) -> dict[str, Column]:
@@ -112,6 +121,11 @@ class Family:
         made = {LINE_KEY: SQL_TYPES["text"]} if self.line_key else {}
         own = {c.field: SQL_TYPES[c.type] for c in self.columns if c.field and not c.of_buyer}
         return {**made, **own, EXTRA: SQL_TYPES["json"]}
+
+    @cached_property
+    def in_line(self) -> tuple[str, ...]:
+        """SQL columns of the family's table that are personal: one group, which a report tells whole or not at all."""
+        return tuple(c.field for c in self.columns if c.in_line and c.field)
 
     @cached_property
     def buyer_groups(self) -> dict[str, tuple[str, ...]]:

@@ -64,4 +64,4 @@ _COLUMNS = (
     *seen("Japan", Column("points-granted")),
 )
 
-FBA_SHIPMENTS = Family("fba_shipments", None, ("shipment_item_id",), _COLUMNS)
+FBA_SHIPMENTS = Family("fba_shipments", "fba_shipment_lines", ("shipment_item_id",), _COLUMNS)

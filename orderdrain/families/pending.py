@@ -35,4 +35,4 @@ _XML = XmlLayout(
     where_seen={},
 )
 
-PENDING = Family("pending", None, ("order_id", "order_item_id"), _COLUMNS, xml=_XML)
+PENDING = Family("pending", "pending_lines", ("order_id", "order_item_id"), _COLUMNS, xml=_XML)

@@ -107,4 +107,11 @@ _COLUMNS = (
     ),
 )
 
-UNSHIPPED = Family("unshipped", None, ("order_id", "order_item_id"), _COLUMNS, changed_by="reported_at")
+UNSHIPPED = Family(
+    "unshipped",
+    "unshipped_lines",
+    ("order_id", "order_item_id"),
+    _COLUMNS,
+    changed_by="reported_at",
+    snapshot=True,
+)

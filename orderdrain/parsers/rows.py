@@ -22,7 +22,7 @@ class Line(NamedTuple):
 
     Each value is text that Postgres takes for the column's type, or None for blank. `number` is where it stands in
     the file, from 1; `joined` is how many continuation rows were joined to it; `changed_at` its own time of update,
-    where the family has one and the file tells it.
+    where the family has one and the file tells it. Lines without an id are one set with those of the same `scope`.
     """
 
     number: int
@@ -31,16 +31,22 @@ class Line(NamedTuple):
     buyer: tuple[str | None, ...]
     joined: int = 0
     changed_at: str | None = None
+    scope: int = 0
 
 
 class Rejected(NamedTuple):
-    """A row that cannot be a line. `reason` never holds a cell's text; the ids are given where they are surely ids."""
+    """A row that cannot be a line. `reason` never holds a cell's text; the ids are given where they are surely ids.
+
+    `lacking_in`: which set of lines without ids is not whole without it, as (scope, order id, `SK-1#`); with nothing
+    in the last place, each set of that order.
+    """
 
     line: int
     column: str | None
     reason: str
     order_id: str | None = None
     order_item_id: str | None = None
+    lacking_in: tuple[int, str, str] | None = None
 
     def __str__(self) -> str:
         return f"line {self.line}: {self.column} {self.reason}" if self.column else f"line {self.line} {self.reason}"

@@ -208,6 +208,7 @@ class _Table:
                 _told(values.buyer, values.buyer_extra, layout.buyer_extra or self._continuations),
                 joined,
                 values.line[self._changed_by[1].name.lower()] if self._changed_by else None,
+                row.scope,
             )
         for rows in waiting.values():
             for row in rows:
@@ -262,13 +263,20 @@ class _Table:
             for at in (self._layout.at.get("order_id"), self._layout.at.get("order_item_id"))
         )
         whole = len(row.cells) == self._layout.width
+        is_order_id = _ORDER_ID.fullmatch(order_id) is not None
         return Rejected(
             row.number,
             bad.column,
             bad.reason,
-            order_id if _ORDER_ID.fullmatch(order_id) else None,
+            order_id if is_order_id else None,
             order_item_id if whole and _ORDER_ITEM_ID.fullmatch(order_item_id) else None,
+            self._lacking_in(row, order_id) if self._layout.line_key and (whole or is_order_id) else None,
         )
+
+    def _lacking_in(self, row: Row, order_id: str) -> tuple[int, str, str] | None:
+        """The set of lines without ids that lacks this row; None for a row of a line that has an id."""
+        own = self._layout.key_of(row.cells)[-1] if len(row.cells) == self._layout.width else ""
+        return (row.scope, order_id, own) if not own or own.endswith("#") else None
 
 
 def _fields(placed: Placed, *, extra: bool) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import itertools
 import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from xml.sax.saxutils import escape
 
 import pytest
@@ -14,13 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orderdrain import pipeline
-from orderdrain.archive import key_for
-from orderdrain.errors import GiveUp
-from orderdrain.reports import ReportKey
-from orderdrain.services import Services
-from orderdrain.settings import load
+from tests.tables import NEW, NEW_XML, at, downloaded, new_account, parse_all, tables
 
-REPORT_TYPE = "_GET_FLAT_FILE_ORDERS_DATA_"
 KEY_COLUMNS = ("order-id", "order-item-id")
 REQUIRED = ("sku", "quantity-purchased")
 #: Each optional column of a layout, with the values that a cell of it may have. "" is told blank.
@@ -46,16 +41,19 @@ LINE_COLUMNS = ("sku", "quantity-purchased", "item-price", "product-name", "is-p
 class Told:
     """A report: when it was made, its columns, its lines as dicts of cells."""
 
+    marketplaces = ()
+
     number: int
     hour: int
     columns: tuple[str, ...]
     lines: tuple[dict, ...] = field(hash=False)
-    report_type: str = REPORT_TYPE
+    report_type: str = NEW
 
     @property
     def as_of(self) -> datetime:
-        return datetime(2026, 5, 1, tzinfo=UTC) + timedelta(hours=self.hour)
+        return at(self.hour)
 
+    @property
     def body(self) -> bytes:
         header = (*KEY_COLUMNS, *self.columns)
         rows = ["\t".join(line[name] for name in header) for line in self.lines]
@@ -109,79 +107,6 @@ def expected(reports):
     return lines, buyers
 
 
-@pytest.fixture
-def s(database_url, redis_url, tmp_path):
-    """The services of one worker."""
-    built = Services.from_settings(
-        load(
-            {
-                "ORDERDRAIN_DATABASE_URL": database_url,
-                "ORDERDRAIN_REDIS_URL": redis_url,
-                "ORDERDRAIN_ARCHIVE": str(tmp_path / "archive"),
-            },
-            start=tmp_path,
-        )
-    )
-    built.db.query("INSERT INTO applications (application, api, key_id, secret) VALUES ('keys', 'mws', 'id', 'secret')")
-    yield built
-    built.db.close()
-
-
-_accounts = itertools.count()
-
-
-def new_account(s):
-    """An account of its own for each example, so that examples may share a database."""
-    account = f"account-{next(_accounts)}"
-    s.db.query(
-        "INSERT INTO accounts (account, seller_id, marketplaces) VALUES (%s, 'A1', '{}')",
-        (account,),
-    )
-    s.db.query(
-        "INSERT INTO connections (account, api, application, endpoint) VALUES (%s, 'mws', 'keys', 'http://127.0.0.1:1')",
-        (account,),
-    )
-    return account
-
-
-def downloaded(s, account, report):
-    """Brings a report to `downloaded`, its bytes in the archive; also one that was parsed before."""
-    key = ReportKey(account, "mws", str(report.number))
-    archive_key = key_for(account, "mws", key.report_id, 1, report.as_of)
-    if not s.archive.exists(archive_key):
-        with s.archive.writer(archive_key) as writer:
-            writer.write(report.body())
-            writer.commit()
-    s.db.query(
-        "INSERT INTO reports (account, api, report_id, report_type, available_at, listing, state, archive_key, content_type)"
-        " VALUES (%s, 'mws', %s, %s, %s, 0, 'downloaded', %s, 'text/plain;charset=UTF-8')"
-        " ON CONFLICT (account, api, report_id) DO UPDATE SET state = 'downloaded', next_attempt_at = app_now()",
-        (account, key.report_id, report.report_type, report.as_of, archive_key),
-    )
-    return key
-
-
-def parse_all(s, account, reports):
-    for report in reports:
-        pipeline.parse(s, downloaded(s, account, report))
-
-
-def rows(s, account):
-    """The tables' content, without what says only which report told it first."""
-    lines = s.db.query(
-        "SELECT o.*, l.columns FROM order_lines o JOIN layouts l USING (layout) WHERE account = %s", (account,)
-    )
-    buyers = s.db.query("SELECT * FROM buyers WHERE account = %s", (account,))
-    bookkeeping = {"account", "layout"}
-    return [
-        sorted(
-            ({k: v for k, v in row._asdict().items() if k not in bookkeeping} for row in table),
-            key=lambda row: (row["order_id"], row.get("order_item_id") or row.get("line_key")),
-        )
-        for table in (lines, buyers)
-    ]
-
-
 def as_cells(s, account):
     """What Postgres holds, in the words of the model."""
 
@@ -232,7 +157,7 @@ def test_any_order_and_repetition_of_reports_ends_in_the_rows_that_the_newest_to
     lines, buyers = expected(reports)
     personal = tuple(name for names in GROUPS.values() for name in names)
     assert (filled(lines, LINE_COLUMNS), filled(buyers, personal)) == as_cells(s, one)
-    assert rows(s, one) == rows(s, other)
+    assert tables(s, one) == tables(s, other)
 
 
 @settings(shared_database, max_examples=25)
@@ -259,7 +184,7 @@ def test_two_workers_parsing_at_once_end_in_the_same_rows_without_a_deadlock(s, 
         thread.join(30)
 
     assert failures == []
-    assert rows(s, alone) == rows(s, shared)
+    assert tables(s, alone) == tables(s, shared)
 
 
 def test_the_same_report_again_writes_nothing(s):
@@ -318,6 +243,7 @@ def test_purged_buyer_data_does_not_come_back(s):
 class ToldInXml(Told):
     """A report of the same lines in XML; a blank cell is an element that is not there."""
 
+    @property
     def body(self) -> bytes:
         return f"<AmazonEnvelope>{''.join(map(self._message, self.lines))}</AmazonEnvelope>".encode()
 
@@ -351,7 +277,7 @@ def in_both_formats(price: str, name: str, buyer: str, **options) -> tuple[Told,
     number, hour = options.get("number", 1), options.get("hour", 1)
     return (
         Told(number, hour, columns, (line,)),
-        ToldInXml(number, hour, columns, (line,), report_type="_GET_ORDERS_DATA_"),
+        ToldInXml(number, hour, columns, (line,), report_type=NEW_XML),
     )
 
 
@@ -381,21 +307,3 @@ def test_flat_and_xml_reports_in_any_order_end_in_what_the_newest_told(s, order)
     key = ("111-0000001-0000000", "01234567890101")
     assert (lines[key]["item-price"], lines[key]["product-name"]) == ("12.00", "Kettle")
     assert buyers[key]["buyer-name"] == "Bob Example"
-
-
-class ToldUnshipped(Told):
-    """A report of what waits to be shipped."""
-
-    def body(self) -> bytes:
-        return b"order-id\torder-item-id\tsku\tquantity-purchased\tquantity-to-ship\n111-0000001-0000000\t1\tA\t1\t1\n"
-
-
-def test_a_report_whose_family_has_no_table_is_set_aside_with_its_bytes(s):
-    """It may have been listed under an older declaration: a later version can store it."""
-    account = new_account(s)
-    report = ToldUnshipped(1, 1, (), (), report_type="_GET_FLAT_FILE_ACTIONABLE_ORDER_DATA_")
-    with pytest.raises(GiveUp, match="has no table in this version"):
-        parse_all(s, account, [report])
-
-    (row,) = s.db.query("SELECT state, archive_key FROM reports")
-    assert (row.state, s.archive.exists(row.archive_key)) == ("quarantined", True)

@@ -163,10 +163,16 @@ def test_every_order_report_type_has_its_family(part: str, family: Family, types
     assert all(("FLAT" in t.name or "SHIPMENTS" in t.name) == (t.format == "flat") for t in named)
 
 
-def test_only_families_with_a_table_are_drained():
-    """The others are read by `orderdrain parse` alone."""
-    assert [f for f in FAMILIES if f.table] == [NEW_ORDERS]
-    assert all(t.drained == (t.family is NEW_ORDERS) for t in REPORT_TYPES.values())
+@each_family
+def test_each_family_has_a_table_of_its_own(family: Family):
+    """What is read is drained: a report type that no table takes could not be declared."""
+    assert [f for f in FAMILIES if f.table == family.table] == [family]
+
+
+@each_family
+def test_personal_columns_of_the_row_are_one_group(family: Family):
+    """They are told together or not at all: half of an address beside half of another is nobody's."""
+    assert len({c.personal for c in family.columns if c.in_line}) <= 1
 
 
 def test_twins_name_each_other():
