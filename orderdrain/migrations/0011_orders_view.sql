@@ -11,7 +11,7 @@ SELECT l.* FROM all_order_lines l WHERE l.order_item_id IS NOT NULL OR NOT EXIST
 -- nobody knows.
 CREATE VIEW current_unshipped_lines AS
 SELECT l.*, CASE
-    WHEN newer.snapshots IS NULL THEN true
+    WHEN newer.snapshots = 0 THEN true
     WHEN newer.without_it THEN false
 END AS still_unshipped
 FROM unshipped_lines l CROSS JOIN LATERAL (
