@@ -90,11 +90,24 @@ class ParsedReport:
     rows: int
     read: Callable[[], Iterator[Line | Rejected]]
     counts: Counts = field(default_factory=Counts)
+    _names_buyers: bool = False
 
     @property
     def empty(self) -> bool:
         """Nothing was sold: done, and no error."""
         return self.rows == 0
+
+    @property
+    def withheld(self) -> bool:
+        """Whether it has lines, and columns for the buyers, and names none of them. True only after the last block."""
+        return bool(self._of_buyers and self.counts.lines) and not self._names_buyers
+
+    @property
+    def _of_buyers(self) -> list[int]:
+        """Where in `buyer_fields` stands who bought and where it goes."""
+        groups = self.family.buyer_groups
+        told = {*groups.get("contact", ()), *groups.get("ship_address", ())}
+        return [at for at, name in enumerate(self.buyer_fields) if name in told]
 
     def blocks(self) -> Iterator[Block]:
         """The rows from the begin, block by block; `counts` is whole after the last one.
@@ -104,12 +117,14 @@ class ParsedReport:
         self.counts = Counts()
         block, characters = Block([], []), 0
         first: Rejected | None = None
+        of_buyers = self._of_buyers
         for row in self.read():
             if isinstance(row, Rejected):
                 block.rejected.append(row)
                 first = first or row
             else:
                 block.lines.append(row)
+                self._names_buyers = self._names_buyers or any(row.buyer[at] for at in of_buyers)
                 self.counts.joined += row.joined
                 characters += sum(len(value) for value in (*row.values, *row.buyer) if value)
             if len(block.lines) + len(block.rejected) >= BLOCK_ROWS or characters >= BLOCK_CHARACTERS:

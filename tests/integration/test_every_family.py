@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections import defaultdict
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orderdrain.parsers import open_report
+from orderdrain.reports import Report, State
 from tests.tables import (
     ALL,
     ALL_XML,
     FBA,
     NEW,
+    NEW_XML,
     PENDING,
     UNSHIPPED,
     Given,
     cell,
+    downloaded,
     new_account,
     parse_all,
     rows,
@@ -254,3 +259,52 @@ def test_all_orders_hold_what_a_model_of_their_rules_says(s, reports, data):
 
     held = {(row["order_id"], row["line_key"]): shown(row) for row in rows(s, account, "current_all_order_lines")}
     assert held == model(reports)
+
+
+# ------------------------------------------------------------------------------------------------------------ layouts
+
+
+def fees(number, count):
+    """New Orders in XML, with so many kinds of fee: each is a column without one of its own."""
+    items = "".join(
+        f"<Fee><Type>AFeeWithAQuiteLongNameOfItsOwnNumber{n}</Type><Amount currency='USD'>-{n}.00</Amount></Fee>"
+        for n in range(count)
+    )
+    body = (
+        "<AmazonEnvelope><MessageType>OrderReport</MessageType><Message><OrderReport>"
+        f"<AmazonOrderID>{ORDERS[0]}</AmazonOrderID><Item><AmazonOrderItemCode>{ITEMS[0]}</AmazonOrderItemCode>"
+        f"<SKU>A</SKU><Quantity>1</Quantity><ItemFees>{items}</ItemFees></Item></OrderReport></Message></AmazonEnvelope>"
+    )
+    return Given(NEW_XML, number, number, body.encode())
+
+
+def test_a_layout_of_hundreds_of_columns_is_a_layout(s):
+    """Taxes and fees in XML: more names than an index entry holds."""
+    account = new_account(s)
+
+    assert parse_all(s, account, [fees(1, 400), fees(2, 400)]) == ["parsed 1 rows: 1 new", "parsed 1 rows: 1 same"]
+    (row,) = rows(s, account, "order_lines")
+    assert len(row["extra"]) == 400
+    assert s.db.query("SELECT count(*) FROM layouts WHERE cardinality(columns) > 400") == [(1,)]
+
+
+def test_accounts_with_the_same_layout_do_not_wait_for_each_other(s):
+    """Most reports of all accounts have one layout: who writes it down must not hold up all others until it is done."""
+    one, other = new_account(s), new_account(s)
+    parse_all(s, one, [fees(1, 1)])
+    done = threading.Event()
+
+    def parse_of_the_other():
+        parse_all(s, other, [fees(1, 1)])
+        s.db.close()
+        done.set()
+
+    report = Report(downloaded(s, one, fees(2, 1)), NEW_XML, fees(2, 1).as_of, State.DOWNLOADED, 1, None, None)
+    with s.db.transaction() as cursor, open_report(
+        io.BytesIO(fees(2, 1).body), report_type=NEW_XML, content_type=None, marketplaces=()
+    ) as parsed:
+        s.orders.merge(cursor, report, parsed)
+        thread = threading.Thread(target=parse_of_the_other)
+        thread.start()
+        assert done.wait(60), "it waits for the other account's commit"
+    thread.join()
