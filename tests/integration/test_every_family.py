@@ -238,7 +238,7 @@ def _cells(lines):
     return {name: value for name, value in cells.items() if value}
 
 
-@shared_database
+@settings(shared_database, max_examples=120)
 @given(reports=some_reports(types=(ALL,)), data=st.data())
 def test_all_orders_hold_what_a_model_of_their_rules_says(s, reports, data):
     """Twins, sets, rejected rows, ids that come and go, layouts that differ, all at once."""
@@ -300,9 +300,10 @@ def test_accounts_with_the_same_layout_do_not_wait_for_each_other(s):
         done.set()
 
     report = Report(downloaded(s, one, fees(2, 1)), NEW_XML, fees(2, 1).as_of, State.DOWNLOADED, 1, None, None)
-    with s.db.transaction() as cursor, open_report(
-        io.BytesIO(fees(2, 1).body), report_type=NEW_XML, content_type=None, marketplaces=()
-    ) as parsed:
+    with (
+        s.db.transaction() as cursor,
+        open_report(io.BytesIO(fees(2, 1).body), report_type=NEW_XML, content_type=None, marketplaces=()) as parsed,
+    ):
         s.orders.merge(cursor, report, parsed)
         thread = threading.Thread(target=parse_of_the_other)
         thread.start()

@@ -212,6 +212,25 @@ def test_a_newer_report_with_the_same_content_moves_the_version_on(s):
     assert sku == "x"
 
 
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_a_column_that_newer_reports_lack_is_told_by_the_newest_that_has_it(s, order):
+    """Old at 1, new at 2, and two reports without the column: neither a blank nor the old one may come of it."""
+    line = {"order-id": "1-1-1", "order-item-id": "2", "sku": "A", "quantity-purchased": "1"}
+    names = ("Old", "New", None, None)
+    reports = [
+        Told(n, n, (*REQUIRED, "product-name"), ({**line, "product-name": name},))
+        if name
+        else Told(n, n, REQUIRED, (line,))
+        for n, name in enumerate(names, 1)
+    ]
+    account = new_account(s)
+
+    parse_all(s, account, [reports[place] for place in order])
+
+    ((name, older),) = s.db.query("SELECT product_name, older_columns FROM order_lines WHERE account = %s", (account,))
+    assert (name, list(older)) == ("New", ["product_name"])
+
+
 def test_report_ids_are_compared_as_numbers(s):
     """Of two reports of the same second the one with the greater id is newer, also when it is longer: 9 < 10."""
     account = new_account(s)
