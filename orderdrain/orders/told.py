@@ -102,9 +102,11 @@ class Told:
                 f"CASE WHEN set_of(line_key) IS NULL THEN line ELSE min(line) OVER (PARTITION BY {one_set}) END"
                 " AS set_line"
             )
+            # As two lists that Postgres hashes: with many rejected rows, a search for each line takes hours.
+            gaps = f"SELECT scope, order_id, set FROM {gaps_table(family)}"
             made.append(
-                f"NOT EXISTS (SELECT FROM {gaps_table(family)} g WHERE g.scope = i.scope AND g.order_id = i.order_id"
-                " AND set_of(i.line_key) IS NOT NULL AND g.set IN ('', set_of(i.line_key))) AS is_whole"
+                f"set_of(line_key) IS NULL OR (scope, order_id, set_of(line_key)) NOT IN ({gaps})"
+                f" AND (scope, order_id, '') NOT IN ({gaps}) AS is_whole"
             )
         return f"SELECT i.*, {', '.join(made)} FROM {lines_table(family)} i"
 
