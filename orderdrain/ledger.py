@@ -70,10 +70,13 @@ class Ledger:
         with self._database.transaction() as cursor:
             entered = psycopg2.extras.execute_values(
                 cursor,
-                "INSERT INTO reports (account, api, report_id, report_type, report_request_id, available_at, listing)"
-                " VALUES %s ON CONFLICT DO NOTHING RETURNING report_id",
+                "INSERT INTO reports (account, api, report_id, report_type, report_request_id, available_at, listing,"
+                " marketplaces) VALUES %s ON CONFLICT DO NOTHING RETURNING report_id",
                 [
-                    (account, api, r.report_id, r.report_type, r.report_request_id, r.available_at, listing)
+                    (
+                        *(account, api, r.report_id, r.report_type, r.report_request_id, r.available_at, listing),
+                        list(r.marketplaces),
+                    )
                     # In one order: two that enter the same ids at once wait for each other, and never in a circle.
                     for r in sorted(reports, key=lambda r: r.report_id)
                 ],
@@ -387,4 +390,5 @@ def _report(row: Any) -> Report:
         row.attempts,
         row.archive_key,
         row.content_type,
+        tuple(row.marketplaces),
     )

@@ -200,6 +200,8 @@ def parse(s: Services, key: ReportKey) -> str:
                 encoding=parsed.encoding,
                 encoding_reason=parsed.encoding_reason,
             )
+    if parsed.withheld:
+        log.warning("no buyer's data in any row: does the application still have the right to see it?", **vars(key))
     send_due(s, key.account)
     send_acknowledge(s, key.account)
     return f"parsed {counts}"

@@ -55,6 +55,8 @@ class Report:
     attempts: int
     archive_key: str | None
     content_type: str | None
+    #: Those that it answers for, as far as Amazon says so.
+    marketplaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

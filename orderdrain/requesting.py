@@ -102,12 +102,15 @@ def _look_after_requests(s: Services, api: ReportsApi, wish: Request) -> int:
                 info.completed_at or now,
                 acknowledged=False,
                 report_request_id=info.request_id_at_amazon,
+                marketplaces=info.marketplaces,
             )
             # Found by no listing: listing 0 has always ended, so nothing but its rows stands before acknowledging it.
             s.ledger.enter(wish.account, wish.api, [made], listing=0, worker=s.worker, request_id=page.request_id)
         with s.db.transaction() as cursor:
             due_at = now + next_look(now - info.submitted_at)
             came_to_nothing = s.requests.seen(cursor, wish.account, wish.api, info, due_at)
+            if info.status == "NO_DATA":
+                s.orders.nothing_there(cursor, wish.account, wish.api, info, now)
         if came_to_nothing:
             _tell_nothing_came(came_to_nothing)
         ended += info.status not in {"SUBMITTED", "IN_PROGRESS"}

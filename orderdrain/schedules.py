@@ -68,6 +68,11 @@ def check_declaration(report_types: Mapping[str, str], api: str) -> None:
             raise UsageError(f"{name} is a report type of {api_of(name)}, and this connection is to {api}")
         if every not in INTERVALS[api]:
             raise UsageError(f"{every} is no interval of Amazon's for {name}. One of: {', '.join(INTERVALS[api])}")
+        if every != NEVER and not known.schedulable:
+            raise UsageError(
+                f"{name} cannot be scheduled: Amazon makes it on request only. Declare {name}={NEVER}, and ask for it"
+                " with: orderdrain request"
+            )
         for twin in known.twins:
             if every != NEVER and report_types.get(twin, NEVER) != NEVER:
                 raise UsageError(
@@ -91,8 +96,8 @@ def check_request(report_type: str, start: datetime | None, end: datetime | None
 
 def _drained(name: str) -> ReportType:
     known = REPORT_TYPES.get(name)
-    if known is None or known.family is None:
-        able = ", ".join(sorted(n for n, t in REPORT_TYPES.items() if t.family is not None))
+    if known is None:
+        able = ", ".join(sorted(REPORT_TYPES))
         raise UsageError(f"{name} is no report type that this version drains. It drains: {able}")
     return known
 

@@ -20,13 +20,14 @@ NEVER = "_NEVER_"
 
 @dataclass(frozen=True)
 class ListedReport:
-    """One entry of a listing. `available_at`: when Amazon finished it."""
+    """One entry of a listing. `available_at`: when Amazon finished it. `marketplaces`: none where Amazon says none."""
 
     report_id: str
     report_type: str
     available_at: datetime
     acknowledged: bool
     report_request_id: str | None = None
+    marketplaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class RequestInfo:
     report_id: str | None = None
     completed_at: datetime | None = None
     reason: str | None = None
+    marketplaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,7 @@ def request_info(told: Told) -> RequestInfo:
         scheduled=_optional(told, "reportScheduleId") is not None,
         report_id=report_id if status == "DONE" else None,
         completed_at=_moment(told, "processingEndTime"),
+        marketplaces=_texts(told, "marketplaceIds"),
     )
 
 
@@ -134,6 +135,7 @@ def _listed_report(told: Told) -> ListedReport:
         report_type=_required(told, "reportType"),
         available_at=_moment(told, "processingEndTime") or _required_moment(told, "createdTime"),
         acknowledged=False,
+        marketplaces=_texts(told, "marketplaceIds"),
     )
 
 
@@ -157,6 +159,14 @@ def _optional(told: Told, name: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise ValueError(f"{name} is no text")
     return value or None
+
+
+def _texts(told: Told, name: str) -> tuple[str, ...]:
+    """A list of texts, in one order; none where it is not told."""
+    found = told.get(name) or []
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise ValueError(f"{name} is no list of texts")
+    return tuple(sorted(found))
 
 
 def _required_moment(told: Told, name: str) -> datetime:

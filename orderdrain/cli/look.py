@@ -178,8 +178,18 @@ def parse(
         show_json(told)
     else:
         say(_verdict(told))
-        columns = ["order_id", "order_item_id", "sku", "quantity", "currency", "item_price", "purchase_date"]
-        show_table(told["rows"], columns, as_json=False)
+        columns = [
+            "order_id",
+            "order_item_id",
+            "line_key",
+            "sku",
+            "quantity",
+            "currency",
+            "item_price",
+            "purchase_date",
+        ]
+        # Not every family has them all: what waits to be shipped has no prices.
+        show_table(told["rows"], [n for n in columns if any(n in row for row in told["rows"])], as_json=False)
         for row in told["rejected"]:
             say(f"line {row['line']} rejected: {row['column'] or 'the line'}: {row['reason']}")
     if told["outcome"] == "quarantined":

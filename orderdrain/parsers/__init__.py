@@ -6,7 +6,7 @@
             ...
         report.counts                         # accounts for every row
 
-A format is one function that gives a ParsedReport; a report type is a line in families.py.
+A format is one function that gives a ParsedReport; a report type is a line in orderdrain/families/__init__.py.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from orderdrain.errors import GiveUp
-from orderdrain.families import EXTRA, CellType, family_of
+from orderdrain.families import EXTRA, LINE_KEY, REPORT_TYPES, CellType
 from orderdrain.marketplaces import style_of
 from orderdrain.parsers.decoding import decide
 from orderdrain.parsers.flat_file import read_flat_file
+from orderdrain.parsers.order_xml import read_order_xml
 from orderdrain.parsers.rows import Block, Counts, Line, ParsedReport, Rejected
 
 if TYPE_CHECKING:
@@ -33,17 +34,20 @@ __all__ = ["Block", "Counts", "Line", "ParsedReport", "Rejected", "open_report",
 def open_report(
     file: BinaryIO, *, report_type: str, content_type: str | None, marketplaces: Sequence[str]
 ) -> Iterator[ParsedReport]:
-    """Finds the charset, understands the header, counts the rows; `report.blocks()` then reads them.
+    """Finds the charset, understands the columns, counts the rows; `report.blocks()` then reads them.
 
     `file` holds the archived bytes, may be read again from its begin, and stays the caller's. `content_type` is what
     came with the bytes, `marketplaces` are the account's ids. Raises GiveUp for a type that this version does not read,
     and NotAReport, also while the rows are read.
     """
-    family = family_of(report_type)
-    if family is None:
+    known = REPORT_TYPES.get(report_type)
+    if known is None:
         raise GiveUp(f"{report_type} is no report type that this version reads")
     decoded = decide(file, content_type=content_type, marketplaces=marketplaces)
-    yield read_flat_file(file, family, decoded, style_of(marketplaces))
+    if known.format == "xml" and known.family.xml:
+        yield read_order_xml(file, known.family, known.family.xml, decoded, style_of(marketplaces))
+    else:
+        yield read_flat_file(file, known.family, decoded, style_of(marketplaces))
 
 
 def parse_file(
@@ -84,11 +88,13 @@ def parse_file(
 def _row(line: Line, report: ParsedReport, *, with_buyers: bool) -> dict[str, Any]:
     said = dict(zip(report.fields, line.values, strict=True))
     buyer = dict(zip(report.buyer_fields, line.buyer, strict=True))
-    columns = report.family.columns
-    row: dict[str, Any] = {c.shown_as: _shown(said.get(c.field), c.type) for c in columns if c.field and not c.personal}
+    columns = [(column, column.field) for column in report.family.columns if column.field]
+    row: dict[str, Any] = {c.shown_as: _shown(said.get(field), c.type) for c, field in columns if not c.personal}
+    if LINE_KEY in said:
+        row[LINE_KEY] = said[LINE_KEY]
     row[EXTRA] = _extra(said)
     if with_buyers:
-        row["buyer"] = {c.shown_as: buyer.get(c.field) for c in columns if c.field and c.personal}
+        row["buyer"] = {c.shown_as: said.get(field, buyer.get(field)) for c, field in columns if c.personal}
         row["buyer"][EXTRA] = _extra(buyer)
     return row
 

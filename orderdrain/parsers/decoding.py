@@ -1,9 +1,9 @@
 """Bytes to text: gzip by content, then which charset, and why that one.
 
 The rule, in order: a byte order mark wins; a body that has bytes beyond ASCII and is valid UTF-8 to its end is UTF-8,
-whatever its label says; else the charset of the label, if the bytes fit it; else the one that the account's
-marketplaces agree on, if the bytes fit that; else the report is set aside. Nothing is ever replaced or left out: a
-replaced character would be a wrong name on a parcel.
+whatever its label says; else the charset of the label, if the bytes fit it; else that of the XML declaration, which is
+a label too; else the one that the account's marketplaces agree on, if the bytes fit that; else the report is set aside.
+Nothing is ever replaced or left out: a replaced character would be a wrong name on a parcel.
 
 Bodies are read in blocks, once to decide and again to decode, so memory stays flat whatever their size.
 """
@@ -58,26 +58,30 @@ class Decoded:
 
 def decide(file: BinaryIO, *, content_type: str | None, marketplaces: Sequence[str]) -> Decoded:
     """Finds the charset of the whole body. Raises NotAReport when none fits, or when its gzip is damaged."""
-    label = _label(content_type)
     head = next(blocks(file), b"")
+    labels = _labels(content_type, head)
     for bom, encoding in _BOMS:
         if head.startswith(bom):
             if not _fits(file, encoding):
                 raise NotAReport(f"the body begins with the byte order mark of {encoding}, but is not valid in it")
-            return Decoded(encoding, "byte order mark" + _noted(label, encoding))
+            return Decoded(encoding, "byte order mark" + _noted(labels, encoding))
 
     ascii_only, utf8 = _ascii_or_utf8(file)
     if ascii_only:
         return Decoded("ascii", "no byte beyond ASCII")
     if utf8:
-        return Decoded("utf-8", "valid UTF-8 with bytes beyond ASCII" + _noted(label, "utf-8"))
+        return Decoded("utf-8", "valid UTF-8 with bytes beyond ASCII" + _noted(labels, "utf-8"))
 
-    labelled = _meant(label)
-    if labelled and labelled != "utf-8" and _fits(file, labelled):
-        return Decoded(labelled, f"label {label}")
+    meant = [_meant(label) for _, label in labels]
+    for (what, label), charset in zip(labels, meant, strict=True):
+        if charset and charset != "utf-8" and _fits(file, charset):
+            return Decoded(charset, f"{what} {label}")
     usual = style_of(marketplaces).charset
-    unlabelled = f"label {label} does not fit" if label else "no label"
-    if usual and usual not in ("utf-8", labelled) and _fits(file, usual):
+    unlabelled = " nor ".join(f"{what} {label}" for what, label in labels)
+    unlabelled = f"{unlabelled} does not fit" if labels else "no label"
+    if usual == "cp1252" and "utf-8" in meant and _holds_utf8(file):
+        raise NotAReport("the charset is unknown: most of it is the UTF-8 that its label says, but not every byte")
+    if usual and usual != "utf-8" and usual not in meant and _fits(file, usual):
         return Decoded(usual, f"charset of its marketplaces; {unlabelled}")
     raise NotAReport(
         f"the charset is unknown: not UTF-8, {unlabelled}, "
@@ -99,6 +103,16 @@ def blocks(file: BinaryIO) -> Iterator[bytes]:
     file.seek(0)
     raw = iter(lambda: file.read(BLOCK), b"")
     return _inflated(_inflated(raw, limit), limit)
+
+
+def kind_of_body(start: str) -> str | None:
+    """What a text is, by its begin, where it is surely no flat file: the page of a proxy, a message of an error."""
+    start = start.lstrip("\ufeff \t\r\n")[:20].lower()
+    if start.startswith(("<!doctype html", "<html")):
+        return "an HTML page"
+    if start.startswith("<"):
+        return "XML"
+    return "JSON" if start.startswith(("{", "[")) else None
 
 
 def _inflated(source: Iterator[bytes], limit: int) -> Iterator[bytes]:
@@ -147,6 +161,13 @@ def _ascii_or_utf8(file: BinaryIO) -> tuple[bool, bool]:
     return ascii_only, True
 
 
+def _holds_utf8(file: BinaryIO) -> bool:
+    """Whether a body that is not valid UTF-8 has characters of it all the same. Every byte fits windows-1252, or nearly
+    so: one damaged byte would turn each of them into two wrong letters."""
+    decoder = codecs.getincrementaldecoder("utf-8")("ignore")
+    return not all(decoder.decode(block).isascii() for block in blocks(file))
+
+
 def _fits(file: BinaryIO, encoding: str) -> bool:
     try:
         for _ in text(file, encoding):
@@ -163,16 +184,18 @@ def _decode(source: Iterable[bytes], encoding: str) -> Iterator[str]:
     yield decoder.decode(b"", final=True)
 
 
-def _label(content_type: str | None) -> str | None:
-    """The charset that a Content-Type names, as it is spelt there."""
+def _labels(content_type: str | None, head: bytes) -> list[tuple[str, str]]:
+    """What names a charset, and which, as it is spelt there: the Content-Type, and the declaration of an XML body."""
     named = re.search(r"""charset\s*=\s*["']?([\w.:+-]+)""", content_type or "", re.IGNORECASE)
-    return named[1] if named else None
+    declared = re.match(rb"""\s*<\?xml[^>]{0,200}?\sencoding\s*=\s*["']([\w.:+-]{1,40})["']""", head)
+    return [
+        *([("label", named[1])] if named else []),
+        *([("declaration", declared[1].decode("ascii", "replace"))] if declared else []),
+    ]
 
 
-def _meant(label: str | None) -> str | None:
-    """The codec that a label means; None for no label, or one that names no charset of order reports."""
-    if label is None:
-        return None
+def _meant(label: str) -> str | None:
+    """The codec that a label means; None for one that names no charset of order reports."""
     try:
         name = codecs.lookup(_SPELT.get(label.lower(), label)).name
     except LookupError:
@@ -181,8 +204,12 @@ def _meant(label: str | None) -> str | None:
     return meant if meant == "cp932" or _TEXT_CODEC.fullmatch(meant) else None
 
 
-def _noted(label: str | None, encoding: str) -> str:
+def _noted(labels: Sequence[tuple[str, str]], encoding: str) -> str:
     """A label that says otherwise is told: it is the first thing to look at when a name looks wrong."""
     encoding = encoding.removesuffix("-sig")
-    agrees = label is None or _meant(label) == encoding or label.lower().startswith(encoding)
-    return "" if agrees else f"; its label says {label}"
+    told = (
+        f"; its {what} says {label}"
+        for what, label in labels
+        if _meant(label) != encoding and not label.lower().startswith(encoding)
+    )
+    return "".join(told)

@@ -21,7 +21,8 @@ class Line(NamedTuple):
     """One order line. `values` stand in the order of the report's `fields`, `buyer` in that of its `buyer_fields`.
 
     Each value is text that Postgres takes for the column's type, or None for blank. `number` is where it stands in
-    the file, from 1; `joined` is how many continuation rows were joined to it.
+    the file, from 1; `joined` is how many continuation rows were joined to it; `changed_at` its own time of update,
+    where the family has one and the file tells it. Lines without an id are one set with those of the same `scope`.
     """
 
     number: int
@@ -29,16 +30,23 @@ class Line(NamedTuple):
     values: tuple[str | None, ...]
     buyer: tuple[str | None, ...]
     joined: int = 0
+    changed_at: str | None = None
+    scope: int = 0
 
 
 class Rejected(NamedTuple):
-    """A row that cannot be a line. `reason` never holds a cell's text; the ids are given where they are surely ids."""
+    """A row that cannot be a line. `reason` never holds a cell's text; the ids are given where they are surely ids.
+
+    `lacking_in`: which set of lines without ids is not whole without it, as (scope, order id, `SK-1#`); with nothing
+    in the last place, each set of that order.
+    """
 
     line: int
     column: str | None
     reason: str
     order_id: str | None = None
     order_item_id: str | None = None
+    lacking_in: tuple[int, str, str] | None = None
 
     def __str__(self) -> str:
         return f"line {self.line}: {self.column} {self.reason}" if self.column else f"line {self.line} {self.reason}"
@@ -82,11 +90,24 @@ class ParsedReport:
     rows: int
     read: Callable[[], Iterator[Line | Rejected]]
     counts: Counts = field(default_factory=Counts)
+    _names_buyers: bool = False
 
     @property
     def empty(self) -> bool:
         """Nothing was sold: done, and no error."""
         return self.rows == 0
+
+    @property
+    def withheld(self) -> bool:
+        """Whether it has lines, and columns for the buyers, and names none of them. True only after the last block."""
+        return bool(self._of_buyers and self.counts.lines) and not self._names_buyers
+
+    @property
+    def _of_buyers(self) -> list[int]:
+        """Where in `buyer_fields` stands who bought and where it goes."""
+        groups = self.family.buyer_groups
+        told = {*groups.get("contact", ()), *groups.get("ship_address", ())}
+        return [at for at, name in enumerate(self.buyer_fields) if name in told]
 
     def blocks(self) -> Iterator[Block]:
         """The rows from the begin, block by block; `counts` is whole after the last one.
@@ -96,12 +117,14 @@ class ParsedReport:
         self.counts = Counts()
         block, characters = Block([], []), 0
         first: Rejected | None = None
+        of_buyers = self._of_buyers
         for row in self.read():
             if isinstance(row, Rejected):
                 block.rejected.append(row)
                 first = first or row
             else:
                 block.lines.append(row)
+                self._names_buyers = self._names_buyers or any(row.buyer[at] for at in of_buyers)
                 self.counts.joined += row.joined
                 characters += sum(len(value) for value in (*row.values, *row.buyer) if value)
             if len(block.lines) + len(block.rejected) >= BLOCK_ROWS or characters >= BLOCK_CHARACTERS:

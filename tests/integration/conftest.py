@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.apis import MWS, SP_API
+from tests.building import open_services
 from tests.drain import draining, draining_quiet_sellers
 
 
@@ -27,3 +28,12 @@ def drain_on(api, database_url, redis_url, tmp_path):
     names = "acme,bravo,cedar,delta" if api is SP_API else ""
     with draining_quiet_sellers(database_url, redis_url, tmp_path, sellers=4, sp_api_sellers=names) as running:
         yield running
+
+
+@pytest.fixture
+def s(database_url, redis_url, tmp_path):
+    """The services of one worker, and an application for accounts that a test makes (tests/tables.py)."""
+    built = open_services(database_url, redis_url, tmp_path)
+    built.db.query("INSERT INTO applications (application, api, key_id, secret) VALUES ('keys', 'mws', 'id', 'secret')")
+    yield built
+    built.db.close()

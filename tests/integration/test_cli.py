@@ -586,7 +586,7 @@ def _nobody(*_args, **_options):
     [
         ([f"{ORDERS}=_15_MINUTES_", f"{CONVERGED}=_15_MINUTES_"], "cannot both be scheduled"),
         ([f"{ORDERS}=every hour"], "is no interval of Amazon's"),
-        (["_GET_ORDERS_DATA_=_15_MINUTES_"], "no report type that this version drains"),
+        (["_GET_MERCHANT_LISTINGS_DATA_=_15_MINUTES_"], "no report type that this version drains"),
         ([ORDERS], "it must be NAME=VALUE"),
         ([], "report_types is missing"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import psycopg2
@@ -52,6 +53,15 @@ def test_entering_a_known_report_is_a_no_op(books):
 
     assert entered == 0
     assert books.everything_of(key) == before
+
+
+def test_the_marketplaces_that_amazon_told_reach_whoever_works_on_the_report(books):
+    """Also on a page where other reports have none."""
+    reports = [replace(listed("1"), marketplaces=("A", "B")), listed("2")]
+    books.ledger.enter(ACME, API, reports, listing=0, worker=WORKER, request_id=None)
+
+    told = {key: lease(books, ReportKey(ACME, API, key)).report.marketplaces for key in ("1", "2")}
+    assert told == {"1": ("A", "B"), "2": ()}
 
 
 def test_a_report_that_stands_twice_on_a_page_is_entered_once(books):

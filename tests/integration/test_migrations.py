@@ -9,7 +9,7 @@ import pytest
 from orderdrain import db as module
 from orderdrain.db import Database, migrate, pending_migrations
 from orderdrain.errors import OrderdrainError
-from orderdrain.families import NEW_ORDERS
+from orderdrain.families import FAMILIES
 from tests.building import at_once
 
 
@@ -90,20 +90,25 @@ def columns(database_url, table):
     return {row.attname: row.type.replace("timestamp with time zone", "timestamptz") for row in rows}
 
 
-def test_the_table_of_a_family_has_the_columns_and_types_that_the_family_declares(database_url):
+each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+
+
+@each_family
+def test_the_table_of_a_family_has_the_columns_and_types_that_the_family_declares(database_url, family):
     """The merge is written from the declaration: a column that one of the two lacks would fail in production only."""
-    bookkeeping = {"account", "as_of", "report_id", "line", "layout", "older_columns"}
+    bookkeeping = {"account", "layout", "older_columns", *family.version}
+    bookkeeping |= {"purged_at"} if family.in_line else set()
 
-    found = columns(database_url, NEW_ORDERS.table)
+    found = columns(database_url, family.table)
 
-    assert {name: type_ for name, type_ in found.items() if name not in bookkeeping} == NEW_ORDERS.line_fields
+    assert {name: type_ for name, type_ in found.items() if name not in bookkeeping} == family.line_fields
     assert bookkeeping < found.keys()
 
 
 def test_buyers_have_the_columns_of_all_groups(database_url):
     """Personal data that has no column would go to `extra`, where no purge by column finds it."""
     bookkeeping = {"account", "family", "order_id", "line_key", "versions", "purged_at"}
-    declared = {field for group in NEW_ORDERS.buyer_groups.values() for field in group}
+    declared = {field for family in FAMILIES for group in family.buyer_groups.values() for field in group}
 
     found = columns(database_url, "buyers")
 
@@ -112,10 +117,22 @@ def test_buyers_have_the_columns_of_all_groups(database_url):
     assert found["extra"] == "jsonb"
 
 
-def test_the_key_of_a_family_is_the_key_of_its_table(database_url):
+@each_family
+def test_the_key_of_a_family_is_the_key_of_its_table(database_url, family):
     """Newest wins by this key."""
     ((key,),) = Database(database_url).query(
         "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'p'",
-        (NEW_ORDERS.table,),
+        (family.table,),
     )
-    assert key == f"PRIMARY KEY ({', '.join(('account', *NEW_ORDERS.key))})"
+    assert key == f"PRIMARY KEY ({', '.join(('account', *family.key))})"
+
+
+@each_family
+def test_what_every_row_has_is_required_of_every_report(database_url, family):
+    """A blank cell of another column must cost no row, and a required one can be relied on."""
+    bookkeeping = {"account", "layout", "older_columns", "extra", "line_key", *family.version}
+    rows = Database(database_url).query(
+        "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND attnotnull", (family.table,)
+    )
+
+    assert {name for (name,) in rows} - bookkeeping == {c.field for c in family.columns if c.required}

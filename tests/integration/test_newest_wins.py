@@ -6,19 +6,16 @@ import itertools
 import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from xml.sax.saxutils import escape
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orderdrain import pipeline
-from orderdrain.archive import key_for
-from orderdrain.reports import ReportKey
-from orderdrain.services import Services
-from orderdrain.settings import load
+from tests.tables import NEW, NEW_XML, at, downloaded, new_account, parse_all, tables
 
-REPORT_TYPE = "_GET_FLAT_FILE_ORDERS_DATA_"
 KEY_COLUMNS = ("order-id", "order-item-id")
 REQUIRED = ("sku", "quantity-purchased")
 #: Each optional column of a layout, with the values that a cell of it may have. "" is told blank.
@@ -44,15 +41,19 @@ LINE_COLUMNS = ("sku", "quantity-purchased", "item-price", "product-name", "is-p
 class Told:
     """A report: when it was made, its columns, its lines as dicts of cells."""
 
+    marketplaces = ()
+
     number: int
     hour: int
     columns: tuple[str, ...]
     lines: tuple[dict, ...] = field(hash=False)
+    report_type: str = NEW
 
     @property
     def as_of(self) -> datetime:
-        return datetime(2026, 5, 1, tzinfo=UTC) + timedelta(hours=self.hour)
+        return at(self.hour)
 
+    @property
     def body(self) -> bytes:
         header = (*KEY_COLUMNS, *self.columns)
         rows = ["\t".join(line[name] for name in header) for line in self.lines]
@@ -106,79 +107,6 @@ def expected(reports):
     return lines, buyers
 
 
-@pytest.fixture
-def s(database_url, redis_url, tmp_path):
-    """The services of one worker."""
-    built = Services.from_settings(
-        load(
-            {
-                "ORDERDRAIN_DATABASE_URL": database_url,
-                "ORDERDRAIN_REDIS_URL": redis_url,
-                "ORDERDRAIN_ARCHIVE": str(tmp_path / "archive"),
-            },
-            start=tmp_path,
-        )
-    )
-    built.db.query("INSERT INTO applications (application, api, key_id, secret) VALUES ('keys', 'mws', 'id', 'secret')")
-    yield built
-    built.db.close()
-
-
-_accounts = itertools.count()
-
-
-def new_account(s):
-    """An account of its own for each example, so that examples may share a database."""
-    account = f"account-{next(_accounts)}"
-    s.db.query(
-        "INSERT INTO accounts (account, seller_id, marketplaces) VALUES (%s, 'A1', '{}')",
-        (account,),
-    )
-    s.db.query(
-        "INSERT INTO connections (account, api, application, endpoint) VALUES (%s, 'mws', 'keys', 'http://127.0.0.1:1')",
-        (account,),
-    )
-    return account
-
-
-def downloaded(s, account, report):
-    """Brings a report to `downloaded`, its bytes in the archive; also one that was parsed before."""
-    key = ReportKey(account, "mws", str(report.number))
-    archive_key = key_for(account, "mws", key.report_id, 1, report.as_of)
-    if not s.archive.exists(archive_key):
-        with s.archive.writer(archive_key) as writer:
-            writer.write(report.body())
-            writer.commit()
-    s.db.query(
-        "INSERT INTO reports (account, api, report_id, report_type, available_at, listing, state, archive_key, content_type)"
-        " VALUES (%s, 'mws', %s, %s, %s, 0, 'downloaded', %s, 'text/plain;charset=UTF-8')"
-        " ON CONFLICT (account, api, report_id) DO UPDATE SET state = 'downloaded', next_attempt_at = app_now()",
-        (account, key.report_id, REPORT_TYPE, report.as_of, archive_key),
-    )
-    return key
-
-
-def parse_all(s, account, reports):
-    for report in reports:
-        pipeline.parse(s, downloaded(s, account, report))
-
-
-def rows(s, account):
-    """The tables' content, without what says only which report told it first."""
-    lines = s.db.query(
-        "SELECT o.*, l.columns FROM order_lines o JOIN layouts l USING (layout) WHERE account = %s", (account,)
-    )
-    buyers = s.db.query("SELECT * FROM buyers WHERE account = %s", (account,))
-    bookkeeping = {"account", "layout"}
-    return [
-        sorted(
-            ({k: v for k, v in row._asdict().items() if k not in bookkeeping} for row in table),
-            key=lambda row: (row["order_id"], row.get("order_item_id") or row.get("line_key")),
-        )
-        for table in (lines, buyers)
-    ]
-
-
 def as_cells(s, account):
     """What Postgres holds, in the words of the model."""
 
@@ -229,7 +157,7 @@ def test_any_order_and_repetition_of_reports_ends_in_the_rows_that_the_newest_to
     lines, buyers = expected(reports)
     personal = tuple(name for names in GROUPS.values() for name in names)
     assert (filled(lines, LINE_COLUMNS), filled(buyers, personal)) == as_cells(s, one)
-    assert rows(s, one) == rows(s, other)
+    assert tables(s, one) == tables(s, other)
 
 
 @settings(shared_database, max_examples=25)
@@ -256,7 +184,7 @@ def test_two_workers_parsing_at_once_end_in_the_same_rows_without_a_deadlock(s, 
         thread.join(30)
 
     assert failures == []
-    assert rows(s, alone) == rows(s, shared)
+    assert tables(s, alone) == tables(s, shared)
 
 
 def test_the_same_report_again_writes_nothing(s):
@@ -282,6 +210,25 @@ def test_a_newer_report_with_the_same_content_moves_the_version_on(s):
 
     ((sku,),) = s.db.query("SELECT sku FROM order_lines WHERE account = %s", (account,))
     assert sku == "x"
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_a_column_that_newer_reports_lack_is_told_by_the_newest_that_has_it(s, order):
+    """Old at 1, new at 2, and two reports without the column: neither a blank nor the old one may come of it."""
+    line = {"order-id": "1-1-1", "order-item-id": "2", "sku": "A", "quantity-purchased": "1"}
+    names = ("Old", "New", None, None)
+    reports = [
+        Told(n, n, (*REQUIRED, "product-name"), ({**line, "product-name": name},))
+        if name
+        else Told(n, n, REQUIRED, (line,))
+        for n, name in enumerate(names, 1)
+    ]
+    account = new_account(s)
+
+    parse_all(s, account, [reports[place] for place in order])
+
+    ((name, older),) = s.db.query("SELECT product_name, older_columns FROM order_lines WHERE account = %s", (account,))
+    assert (name, list(older)) == ("New", ["product_name"])
 
 
 def test_report_ids_are_compared_as_numbers(s):
@@ -310,3 +257,72 @@ def test_purged_buyer_data_does_not_come_back(s):
 
     ((name,),) = s.db.query("SELECT buyer_name FROM buyers WHERE account = %s", (account,))
     assert name is None
+
+
+class ToldInXml(Told):
+    """A report of the same lines in XML; a blank cell is an element that is not there."""
+
+    @property
+    def body(self) -> bytes:
+        return f"<AmazonEnvelope>{''.join(map(self._message, self.lines))}</AmazonEnvelope>".encode()
+
+    @staticmethod
+    def _message(line: dict) -> str:
+        def element(name: str, cell: str) -> str:
+            return f"<{name}>{escape(line[cell])}</{name}>" if line[cell] else ""
+
+        return (
+            f"<Message><OrderReport>{element('AmazonOrderID', 'order-id')}{element('IsPrime', 'is-prime')}"
+            f"<BillingData>{element('BuyerEmailAddress', 'buyer-email')}{element('BuyerName', 'buyer-name')}</BillingData>"
+            f"<FulfillmentData><Address>{element('City', 'ship-city')}</Address></FulfillmentData>"
+            f"<Item>{element('AmazonOrderItemCode', 'order-item-id')}{element('SKU', 'sku')}"
+            f"{element('Title', 'product-name')}{element('Quantity', 'quantity-purchased')}<ItemPrice><Component>"
+            f"<Type>Principal</Type><Amount currency='EUR'>{line['item-price']}</Amount></Component></ItemPrice>"
+            "</Item></OrderReport></Message>"
+        )
+
+
+def in_both_formats(price: str, name: str, buyer: str, **options) -> tuple[Told, ToldInXml]:
+    line = {"order-id": "111-0000001-0000000", "order-item-id": "01234567890101", "sku": "A", "quantity-purchased": "2"}
+    line |= {
+        "item-price": price,
+        "product-name": name,
+        "is-prime": "true",
+        "buyer-name": buyer,
+        "buyer-email": "a@x.de",
+    }
+    line |= {"ship-city": "Köln"}
+    columns = tuple(line)[2:]
+    number, hour = options.get("number", 1), options.get("hour", 1)
+    return (
+        Told(number, hour, columns, (line,)),
+        ToldInXml(number, hour, columns, (line,), report_type=NEW_XML),
+    )
+
+
+def test_an_order_in_xml_is_the_row_that_the_flat_file_makes_of_it(s):
+    """Both fill the same table: which of them a seller schedules must not be seen there."""
+    flat, xml = in_both_formats("12.50", 'Monitor 24" & <black>', "Ann Example")
+    of_flat, of_xml = new_account(s), new_account(s)
+    parse_all(s, of_flat, [flat])
+    parse_all(s, of_xml, [xml])
+
+    assert as_cells(s, of_flat) == as_cells(s, of_xml)
+    assert [row.state for row in s.db.query("SELECT state FROM reports")] == ["parsed", "parsed"]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_flat_and_xml_reports_in_any_order_end_in_what_the_newest_told(s, order):
+    """A seller who changes from one format to the other has reports of both on their way."""
+    reports = [
+        in_both_formats("10.00", "Teapot", "Ann Example", number=1, hour=1)[0],
+        in_both_formats("11.00", "Teapot", "Ann Example", number=2, hour=2)[1],
+        in_both_formats("12.00", "Kettle", "Bob Example", number=3, hour=3)[1],
+    ]
+    account = new_account(s)
+    parse_all(s, account, [reports[n] for n in order])
+
+    lines, buyers = as_cells(s, account)
+    key = ("111-0000001-0000000", "01234567890101")
+    assert (lines[key]["item-price"], lines[key]["product-name"]) == ("12.00", "Kettle")
+    assert buyers[key]["buyer-name"] == "Bob Example"

@@ -100,6 +100,38 @@ def test_no_charset_is_invented(marketplaces: tuple[str, ...]):
         decoded("weiß".encode("cp1252"), "text/plain", *marketplaces)
 
 
+def test_nearly_utf_8_that_calls_itself_so_is_not_read_as_windows_1252():
+    """Every byte is a letter there: one damaged byte would make two wrong letters of each umlaut in the file."""
+    for label in ("text/plain; charset=UTF-8", None):
+        declaration = "" if label else '<?xml version="1.0" encoding="UTF-8"?>'
+        body = f"{declaration}größe\n".encode() + b"gr\xf6\xdfe\n"
+        with pytest.raises(NotAReport, match="most of it is the UTF-8 that its label says"):
+            decoded(body, label, DE)
+
+
+def test_a_label_of_utf_8_on_a_body_without_any_is_simply_wrong():
+    """Nothing of it is UTF-8: then the marketplaces' charset is a better witness than the label."""
+    assert decoded("weiß".encode("cp1252"), "text/plain; charset=UTF-8", DE) == ("cp1252", "weiß")
+    # Half-width letters in windows-31j look like UTF-8 here and there; its own rules say more.
+    assert decoded("ﾃｼﾞﾀﾙ 鈴木".encode("cp932"), "text/plain; charset=UTF-8", JP) == ("cp932", "ﾃｼﾞﾀﾙ 鈴木")
+
+
+def test_an_xml_declaration_is_a_label_behind_that_of_the_download():
+    """It is all there is where a body came as text/xml; a download's own label was made later."""
+    body = '<?xml version="1.0" encoding="Shift_JIS"?><a>①鈴木</a>'
+    found = decide(io.BytesIO(body.encode("cp932")), content_type="text/xml", marketplaces=())
+    assert (found.encoding, found.reason) == ("cp932", "declaration Shift_JIS")
+
+    found = decide(io.BytesIO(body.encode("cp932")), content_type="text/xml; charset=windows-31j", marketplaces=())
+    assert (found.encoding, found.reason) == ("cp932", "label windows-31j")
+
+    found = decide(io.BytesIO(body.encode()), content_type="text/xml", marketplaces=())
+    assert (found.encoding, found.reason) == (
+        "utf-8",
+        "valid UTF-8 with bytes beyond ASCII; its declaration says Shift_JIS",
+    )
+
+
 @pytest.mark.parametrize("label", ["utf-7", "rot13", "unicode_escape", "idna", "base64", "no-such", "UTF-16"])
 def test_a_label_that_names_no_charset_of_reports_is_not_followed(label: str):
     """Python knows codecs that run code paths nobody meant: only charsets that extend ASCII are taken."""

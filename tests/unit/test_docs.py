@@ -10,6 +10,7 @@ import click
 import pytest
 
 from orderdrain.cli import main
+from orderdrain.families import REPORT_TYPES
 from orderdrain.reports import State
 from orderdrain.settings import variable_names
 from workers.config import STEPS
@@ -81,7 +82,7 @@ def test_the_picture_of_who_may_import_whom_is_the_contract():
 
 def test_task_names_are_those_of_the_workers():
     """A name that Celery does not know is logged and removed by the worker that gets it."""
-    told = {name for text in DOCS.values() for name in re.findall(r"\breports\.(\w+)", text)} - {"py"}
+    told = {name for text in DOCS.values() for name in re.findall(r"\breports\.(\w+)", text)} - {"py", "md"}
     assert told == set(STEPS)
 
 
@@ -127,6 +128,27 @@ def test_every_test_that_the_docs_name_exists():
         for name in re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.MULTILINE)
     }
     assert sorted(word for word in CODE - there if word.startswith("test_")) == []
+
+
+def test_every_report_type_in_the_docs_is_what_the_code_knows():
+    """Family, format, and what Amazon allows: a seller decides by this table what to declare."""
+    section = DOCS["docs/reports.md"].partition("## The report types\n")[2].partition("\n## ")[0]
+    told = {}
+    for line in re.findall(r"^\| `.+ \|$", section, re.MULTILINE):
+        names, sp_api, *said, ack = line.strip("| ").split(" | ")
+        for name in re.findall(r"`(\w+)`", names + sp_api):
+            told[name] = (*said, ack if name.startswith("_") else "-")
+    known = {
+        name: (
+            {"fba_shipments": "FBA shipments"}.get(t.family.name, t.family.name.replace("_", " ").title()),
+            {"flat": "flat", "xml": "XML"}[t.format],
+            "yes" if t.requestable else "no",
+            "yes" if t.schedulable else "no",
+            "yes" if t.acknowledges else "-",
+        )
+        for name, t in REPORT_TYPES.items()
+    }
+    assert told == known
 
 
 def test_every_file_that_the_docs_name_exists():

@@ -6,48 +6,128 @@ from pathlib import Path
 
 import pytest
 
-from orderdrain.families import EXTRA, NEW_ORDERS, REPORT_TYPES, SQL_TYPES, family_of
+from orderdrain.families import (
+    ALL_ORDERS,
+    EXTRA,
+    FAMILIES,
+    FBA_SHIPMENTS,
+    LINE_KEY,
+    NEW_ORDERS,
+    PENDING,
+    REPORT_TYPES,
+    SQL_TYPES,
+    UNSHIPPED,
+    Family,
+    family_of,
+)
 from orderdrain.marketplaces import MARKETPLACES, style_of
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
-LAYOUTS = ("headers-only/na_new_orders_45col.txt", "headers-only/eu_me_new_orders_cod.txt")
+LAYOUTS = {
+    "headers-only/na_new_orders_45col.txt": NEW_ORDERS,
+    "headers-only/eu_me_new_orders_cod.txt": NEW_ORDERS,
+    "headers-only/actionable_27col_official.txt": UNSHIPPED,
+    "headers-only/jp_unshipped_34col.txt": UNSHIPPED,
+    "headers-only/na_unshipped_superset.txt": UNSHIPPED,
+    "headers-only/all_orders_29col_noB2B.txt": ALL_ORDERS,
+    "headers-only/all_orders_31col_official_by_last_update.txt": ALL_ORDERS,
+}
+each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
 
-def test_every_sql_column_is_told_by_one_column_of_amazons():
+@each_family
+def test_every_sql_column_is_told_by_one_column_of_amazons(family: Family):
     """Two columns of a report that fill one of ours would overwrite each other."""
-    fields = [(bool(c.personal), c.field) for c in NEW_ORDERS.columns if c.field]
+    fields = [(c.of_buyer, c.field) for c in family.columns if c.field]
 
     assert sorted(set(fields)) == sorted(fields)
 
 
-def test_header_names_differ_in_more_than_case():
+@each_family
+def test_header_names_differ_in_more_than_case(family: Family):
     """They are found without regard to case: two that differ in nothing else would hide one another."""
-    assert len(NEW_ORDERS.by_name) == len(NEW_ORDERS.columns)
+    assert len(family.by_name) == len(family.columns)
 
 
-def test_the_key_is_required_and_not_personal():
+@each_family
+def test_the_key_is_required_and_not_personal(family: Family):
     """A line without its key cannot be merged, and a key among buyer data would be purged with it."""
-    key = [c for c in NEW_ORDERS.columns if c.field in NEW_ORDERS.key]
+    key = [field for field in family.key if field != LINE_KEY]
+    columns = [c for c in family.columns if c.field in key]
 
-    assert [c.field for c in key] == list(NEW_ORDERS.key)
-    assert all(c.required and not c.personal and c.type == "id" for c in key)
+    assert sorted(c.field for c in columns) == sorted(key)
+    assert all(c.required and not c.personal and c.type == "id" for c in columns)
+    assert (LINE_KEY in family.key) == bool(family.line_key)
 
 
-def test_personal_columns_are_text_and_stay_apart_from_the_line():
-    """Buyer data lives in `buyers` alone, and no odd cell of an address may reject an order line."""
-    personal = [c for c in NEW_ORDERS.columns if c.personal]
-    groups = NEW_ORDERS.buyer_groups
+@each_family
+def test_personal_columns_are_text_and_stay_apart_from_the_line(family: Family):
+    """Buyer data lives in `buyers`, and no odd cell of an address may reject an order line."""
+    groups = family.buyer_groups
 
-    assert all(c.type == "text" for c in personal)
-    assert set(groups) == {"contact", "ship_address", "bill_address", "gift", "tax", "extra"}
-    assert not set(NEW_ORDERS.line_fields) & {f for fields in groups.values() for f in fields} - {EXTRA}
+    assert all(c.type == "text" for c in family.columns if c.personal)
+    assert set(groups) <= {"contact", "ship_address", "bill_address", "gift", "tax", "extra"}
+    assert not set(family.line_fields) & {f for fields in groups.values() for f in fields} - {EXTRA}
+
+
+def test_names_addresses_and_gifts_are_personal():
+    """A purge deletes what is declared so."""
     for name in ("buyer-email", "recipient-name", "ship-phone-number", "gift-message-text", "customized-url", "cpf"):
-        assert NEW_ORDERS.by_name[name].personal
+        assert NEW_ORDERS.by_name[name].of_buyer
+    assert set(NEW_ORDERS.buyer_groups) == {"contact", "ship_address", "bill_address", "gift", "tax", "extra"}
 
 
-def test_every_column_has_a_source_and_an_sql_type():
+def test_all_orders_keeps_the_town_in_its_row_as_personal():
+    """Nothing else there tells where an order went; marked, so that a purge still finds it."""
+    for name in ("ship-city", "ship-postal-code"):
+        column = ALL_ORDERS.by_name[name]
+        assert (column.personal, column.of_buyer) == ("ship_address", False)
+        assert column.field in ALL_ORDERS.line_fields
+
+
+@each_family
+def test_every_column_has_a_source_and_an_sql_type(family: Family):
     """A declared column says where it was seen: the next reader can look."""
-    assert all(c.source and c.type in SQL_TYPES for c in NEW_ORDERS.columns)
+    assert all(c.source and c.type in SQL_TYPES for c in family.columns)
+
+
+@each_family
+def test_what_tells_the_newness_of_a_line_is_a_time_of_the_line(family: Family):
+    """New Orders, Pending and FBA shipments have none: a line is as new as its report."""
+    known = {c.field: c for c in family.columns}
+
+    assert family.changed_by is None or known[family.changed_by].type == "timestamp"
+    assert {f.name: f.changed_by for f in FAMILIES} == {
+        "new_orders": None,
+        "unshipped": "reported_at",
+        "all_orders": "last_updated_at",
+        "pending": None,
+        "fba_shipments": None,
+    }
+
+
+@each_family
+def test_xml_tells_columns_that_the_family_has_each_by_one_path(family: Family):
+    """A misspelt name would send a column's values to `extra`, and two paths to one column would overwrite it."""
+    if family.xml is None:
+        assert family in (UNSHIPPED, FBA_SHIPMENTS)
+        return
+    names = list(family.xml.names.values())
+
+    assert [name for name in names if name.lower() not in family.by_name] == []
+    assert sorted(set(names)) == sorted(names)
+    assert not set(family.xml.columns) & set(family.xml.where_seen)
+    assert {c.name for c in family.columns if c.required} <= set(family.xml.columns.values())
+
+
+@each_family
+def test_no_personal_element_is_kept_with_the_line(family: Family):
+    """What begins with one of the impersonal paths is kept in the line's `extra`."""
+    personal = (
+        [] if family.xml is None else [p for p, n in family.xml.names.items() if family.by_name[n.lower()].personal]
+    )
+
+    assert not any(path.startswith(family.xml.impersonal) for path in personal)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -58,7 +138,41 @@ def test_every_column_of_the_layouts_seen_is_declared(layout: str):
         pytest.skip("the layouts are absent: ../shared/samples")
     header = file.read_text("utf-8").strip("\r\n").lower().split("\t")
 
-    assert [name for name in header if name not in NEW_ORDERS.by_name] == []
+    assert [name for name in header if name not in LAYOUTS[layout].by_name] == []
+
+
+@pytest.mark.parametrize(
+    ("part", "family", "types"),
+    [
+        ("ACTIONABLE_ORDER", UNSHIPPED, 2),
+        ("ALL_ORDERS", ALL_ORDERS, 8),
+        ("ARCHIVED_ORDERS", ALL_ORDERS, 2),
+        ("PENDING_ORDERS", PENDING, 6),
+        ("FULFILLED_SHIPMENTS", FBA_SHIPMENTS, 4),
+        ("ORDER_REPORT_DATA", NEW_ORDERS, 7),
+        ("FLAT_FILE_ORDERS_DATA", NEW_ORDERS, 1),
+        ("_GET_ORDERS_DATA_", NEW_ORDERS, 1),
+    ],
+)
+def test_every_order_report_type_has_its_family(part: str, family: Family, types: int):
+    """MWS and SP-API names, flat and XML: each is read, and ends with its like."""
+    named = [t for name, t in REPORT_TYPES.items() if part in name]
+
+    assert {t.family for t in named} == {family}
+    assert len(named) == types
+    assert all(("FLAT" in t.name or "SHIPMENTS" in t.name) == (t.format == "flat") for t in named)
+
+
+@each_family
+def test_each_family_has_a_table_of_its_own(family: Family):
+    """What is read is drained: a report type that no table takes could not be declared."""
+    assert [f for f in FAMILIES if f.table == family.table] == [family]
+
+
+@each_family
+def test_personal_columns_of_the_row_are_one_group(family: Family):
+    """They are told together or not at all: half of an address beside half of another is nobody's."""
+    assert len({c.personal for c in family.columns if c.in_line}) <= 1
 
 
 def test_twins_name_each_other():

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orderdrain.errors import GiveUp, NotAReport
-from orderdrain.parsers import Line, Rejected, flat_file, open_report, rows
+from orderdrain.parsers import Line, Rejected, open_report, rows, table
 
 FLAT = "_GET_FLAT_FILE_ORDERS_DATA_"
 US = "ATVPDKIKX0DER"
@@ -323,7 +323,7 @@ def test_a_bad_cell_in_a_continuation_costs_the_continuation_alone():
 
 def test_rows_that_have_all_lost_what_makes_a_line_do_not_fill_memory(monkeypatch: pytest.MonkeyPatch):
     """A file with a blank SKU column is no file of a million continuations."""
-    monkeypatch.setattr(flat_file, "MAX_CONTINUATIONS", 10)
+    monkeypatch.setattr(table, "MAX_CONTINUATIONS", 10)
     with pytest.raises(NotAReport, match="more than 10 rows"):
         read(HEADER, *(continuation(n) for n in range(20)))
 
@@ -397,8 +397,8 @@ def test_a_report_may_be_read_again():
 
 def test_a_type_that_is_not_read_gives_up():
     """The report is set aside with its bytes: a later version may read it."""
-    with pytest.raises(GiveUp, match="_GET_ORDERS_DATA_ is no report type that this version reads"):
-        read(HEADER, report_type="_GET_ORDERS_DATA_")
+    with pytest.raises(GiveUp, match="_GET_MERCHANT_LISTINGS_DATA_ is no report type that this version reads"):
+        read(HEADER, report_type="_GET_MERCHANT_LISTINGS_DATA_")
 
 
 cells = st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=12)

@@ -8,7 +8,7 @@ import pytest
 
 from orderdrain.amazon import ScheduleInfo
 from orderdrain.errors import UsageError
-from orderdrain.families import REPORT_TYPES
+from orderdrain.families import REPORT_TYPES, api_of
 from orderdrain.schedules import INTERVALS, Change, check_declaration, check_request, compare
 
 FLAT = "_GET_FLAT_FILE_ORDERS_DATA_"
@@ -78,6 +78,7 @@ def test_one_of_two_may_be_declared():
         ({}, "at least one report type, such as _GET_FLAT_FILE_ORDERS_DATA_"),
         ({"_GET_MERCHANT_LISTINGS_DATA_": "_1_DAY_"}, f"no report type that this version drains. It drains: .*{FLAT}"),
         ({"GET_FLAT_FILE_ORDER_REPORT_DATA_SHIPPING": "PT15M"}, "is a report type of sp-api"),
+        ({"_GET_FLAT_FILE_ALL_ORDERS_DATA_BY_LAST_UPDATE_": "_1_DAY_"}, "on request only. Declare .*=_NEVER_"),
         ({FLAT: "15 minutes"}, "15 minutes is no interval of Amazon's .* _15_MINUTES_"),
     ],
 )
@@ -119,10 +120,19 @@ def test_a_window_or_none_may_be_requested_at_mws_and_a_window_at_sp_api():
         check_request(SHIPPING, None, None, NOW)
 
 
-def test_a_type_that_cannot_be_read_is_not_requested():
-    """Amazon would make it, and nothing could drain it."""
+def test_a_type_that_is_not_drained_is_neither_requested_nor_declared():
+    """Amazon would make it, and no table could take it; the answer lists what would do, XML among it."""
+    name = "_GET_MERCHANT_LISTINGS_DATA_"
+    with pytest.raises(UsageError, match=f"{name} is no report type that this version drains.*{XML}"):
+        check_request(name, None, None, NOW)
     with pytest.raises(UsageError, match="no report type that this version drains"):
-        check_request(XML, None, None, NOW)
+        check_declaration({name: "_NEVER_"}, "mws")
+
+
+@pytest.mark.parametrize("report_type", REPORT_TYPES.values(), ids=lambda known: known.name)
+def test_every_report_type_that_is_read_may_be_declared(report_type):
+    """Each has a table; whether Amazon makes it by a schedule is its own affair."""
+    check_declaration({report_type.name: "_NEVER_"}, api_of(report_type.name))
 
 
 def test_twins_are_twins_of_each_other():

@@ -34,6 +34,18 @@ def test_an_answer_without_its_list_is_not_an_empty_one(told):
             read(told)
 
 
+def test_the_marketplaces_of_a_report_are_told_in_one_order_by_a_listing_and_by_a_look():
+    """They say which pictures of what waits to be shipped show the same: whoever enters the report must say the same."""
+    for told, known in ((["B", "A"], ("A", "B")), (None, ()), ([], ())):
+        page = {"reports": [report(marketplaceIds=told)]}
+        (listed,), _ = sp_json.listing_page(page)
+        (requested,), _ = sp_json.request_page(page)
+        assert (listed.marketplaces, requested.marketplaces) == (known, known)
+    for wrong in ("ATVPDKIKX0DER", [1], {"A": 1}):
+        with pytest.raises(ValueError, match="marketplaceIds is no list of texts"):
+            sp_json.listing_page({"reports": [report(marketplaceIds=wrong)]})
+
+
 @pytest.mark.parametrize("last", [{}, {"nextToken": None}, {"nextToken": ""}])
 def test_a_listing_ends_where_no_token_is_given(last):
     """Absent is what the model says; an empty one leads nowhere."""

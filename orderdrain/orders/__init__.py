@@ -1,0 +1,79 @@
+"""All SQL about order tables: the newest-wins merge, the buyers, the snapshots, the rejected rows.
+
+A report's lines are copied to a temporary table in batches (incoming.py), then merged by whole sets, never row by row
+(lines.py, buyers.py). It is one path for all families: what differs is data on the Family. The newest version of a line
+wins, and any order, overlap or repetition of reports ends in the same rows:
+
+- A version is the line's own time of update where the family has one, when the report was finished at Amazon, the
+  report's id as a number, and the line in the file.
+- A newer report replaces the columns that its layout has, also when their content is the same: the version must move
+  on, or a report between the two that arrives late would win.
+- A column that a layout lacks is not told: it keeps its value, and `older_columns` keeps the version that told it, so
+  that a report which arrives late and lies between may still win for just that column.
+- Personal columns come in groups, each with a version of its own: a group with any value replaces the whole group.
+- Lines without an id (All Orders before 2026) are one set an order and SKU, with one version. A set that lacks a
+  rejected row counts as older than any whole one. No row is deleted: what only an older set had no longer holds
+  (view current_all_order_lines).
+- A report of a family that is a snapshot leaves one, also an empty report (snapshots.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orderdrain.families import REPORT_TYPES
+from orderdrain.orders.buyers import merge_buyers
+from orderdrain.orders.incoming import bring
+from orderdrain.orders.lines import merge_lines
+from orderdrain.orders.snapshots import keep_snapshot, keep_snapshot_of_nothing
+from orderdrain.orders.told import Told
+from orderdrain.reports import RowCounts
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from orderdrain.amazon import RequestInfo
+    from orderdrain.db import Cursor, Database
+    from orderdrain.parsers import ParsedReport
+    from orderdrain.reports import Report
+
+__all__ = ["Orders"]
+
+
+class Orders:
+    """The order tables."""
+
+    def merge(self, cursor: Cursor, report: Report, parsed: ParsedReport) -> RowCounts:
+        """Brings a report's lines into their table, newest wins, and sets its bad rows aside, in the caller's
+        transaction. Raises NotAReport where reading on shows that it is none."""
+        # One report of an account at a time: two that tell the same lines in another order would lock each other out.
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (report.key.account,))
+        bring(cursor, report, parsed)
+        told = Told(cursor, report, parsed)
+        new = changed = same = older = 0
+        for number in range(1, told.passes + 1):
+            cursor.execute(merge_lines(told), told.parameters(number))
+            counted = cursor.fetchone()
+            cursor.execute(merge_buyers(told), told.parameters(number))
+            new += counted.new
+            changed += counted.changed
+            same += counted.same
+            older += counted.older
+        if parsed.family.snapshot:
+            keep_snapshot(cursor, report, parsed)
+        return RowCounts(new, changed, same, older, parsed.counts.joined, parsed.counts.rejected)
+
+    def nothing_there(self, cursor: Cursor, account: str, api: str, info: RequestInfo, now: datetime) -> None:
+        """Amazon made no report since there was nothing to tell: of a snapshot that says as much as an empty one."""
+        known = REPORT_TYPES.get(info.report_type)
+        if known and known.family.snapshot:
+            keep_snapshot_of_nothing(cursor, account, api, info, now)
+
+    def rejected(self, database: Database, *, account: str | None, report_id: str | None, limit: int) -> list[Any]:
+        """Rejected rows, newest first; one more than `limit`, so that the caller sees whether there are more."""
+        return database.query(
+            'SELECT account, api, report_id, line, "column", reason, order_id, order_item_id, rejected_at'
+            " FROM rejected_rows WHERE account = coalesce(%s, account) AND report_id = coalesce(%s, report_id)"
+            " ORDER BY rejected_at DESC, account, report_id, line LIMIT %s",
+            (account, report_id, limit + 1),
+        )

@@ -1,0 +1,91 @@
+"""The merge of a report's lines into their table: newest wins, column by column where layouts differ."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orderdrain.families import EXTRA
+
+if TYPE_CHECKING:
+    from orderdrain.orders.told import Told
+
+
+def merge_lines(report: Told) -> str:
+    """The statement that inserts new lines, updates those that this report is newer for, and fills in for older reports
+    the columns that no newer one has told. Its one row counts new, changed, same, older."""
+    family, fields, told, layout = report.family, report.fields, report.names, report.layout
+    table, version = family.table, ", ".join(report.version)
+    matches = " AND ".join(f"t.{k} = i.{k}" for k in family.key)
+    key, columns, versions = ", ".join(family.key), ", ".join(fields), ", ".join(family.version)
+    differs = " OR ".join(
+        [_if_told(report, f, f"t.{f} IS DISTINCT FROM i.{f}", "false") for f in fields]
+        + ["newer_extra IS DISTINCT FROM t.extra"]
+    )
+    fills = " OR ".join(
+        [f"('{f}' = ANY(filled) AND t.{f} IS DISTINCT FROM i.{f})" for f in fields]
+        + ["(filled IS NOT NULL AND filled_extra IS DISTINCT FROM t.extra)"]
+    )
+    moves_on = ", ".join(f"{c} = {v}" for c, v in zip(family.version, report.version, strict=True))
+    in_line = f"CROSS JOIN LATERAL (SELECT {report.tells_in_line} AS tells_in_line) AS own" if report.in_line else ""
+    return f"""
+        WITH pass AS ({report.rows}),
+        judged AS (
+            SELECT i.*, t.{family.key[0]} IS NULL AS is_new,
+                {report.compared(">")} AS is_newer, {report.compared("<")} AS is_older,
+                said, filled, newer_extra, filled_extra, ({differs}) AS differs, ({fills}) AS fills
+                {", tells_in_line" if report.in_line else ""}
+            FROM pass i LEFT JOIN {table} t ON t.account = %(account)s AND {matches}
+            LEFT JOIN layouts l ON l.layout = t.layout
+            CROSS JOIN LATERAL (SELECT coalesce(i.extra, '{{}}') AS said) AS none
+            {in_line}
+            -- OFFSET 0 keeps these apart: folded into the rest they are planned, and run, once for each column.
+            CROSS JOIN LATERAL (
+                SELECT (t.extra - %(extra)s::text[]) || said AS newer_extra,
+                    -- Columns that this report tells and that no newer one has told.
+                    (SELECT array_agg(c) FROM unnest({told}) c WHERE c <> ALL(l.columns) AND coalesce(
+                        t.older_columns->>c < version_key({version}) COLLATE "C", true)
+                    ) AS filled
+                OFFSET 0
+            ) AS one
+            CROSS JOIN LATERAL (
+                SELECT coalesce(jsonb_object_agg(k, v) FILTER (WHERE v IS NOT NULL), '{{}}') AS filled_extra FROM (
+                    SELECT k, CASE WHEN '{EXTRA}.' || k = ANY(filled) THEN said->k ELSE t.extra->k END AS v
+                    FROM (SELECT jsonb_object_keys(t.extra || said)) AS keys (k)) AS kept
+                OFFSET 0
+            ) AS two
+            WHERE i.pass = %(pass)s
+        ),
+        inserted AS (
+            INSERT INTO {table} (account, {key}, {versions}, layout, {columns}, extra)
+            SELECT %(account)s, {key}, {version}, {layout}, {columns}, said
+            FROM judged i WHERE is_new ORDER BY {key}
+        ),
+        updated AS (
+            UPDATE {table} t SET {"".join(f"{f} = {_if_told(report, f, f'i.{f}', f't.{f}')}, " for f in fields)}
+                extra = i.newer_extra, {moves_on}, layout = {layout},
+                older_columns = CASE WHEN t.layout = {layout} THEN t.older_columns
+                    ELSE (t.older_columns - {told}) || coalesce((
+                        SELECT jsonb_object_agg(c, version_key({", ".join(report.stored_version)})) FROM layouts l,
+                        unnest(l.columns) c WHERE l.layout = t.layout AND c <> ALL({told})), '{{}}') END
+            FROM judged i WHERE t.account = %(account)s AND {matches} AND i.is_newer
+        ),
+        filled AS (
+            UPDATE {table} t SET
+                {"".join(f"{f} = CASE WHEN '{f}' = ANY(i.filled) THEN i.{f} ELSE t.{f} END, " for f in fields)}
+                extra = i.filled_extra,
+                older_columns = t.older_columns || (SELECT
+                    jsonb_object_agg(c, version_key({version})) FROM unnest(i.filled) c)
+            FROM judged i
+            WHERE t.account = %(account)s AND {matches} AND i.is_older AND i.filled IS NOT NULL
+        )
+        SELECT count(*) FILTER (WHERE is_new) AS new,
+            count(*) FILTER (WHERE is_newer AND differs OR is_older AND fills) AS changed,
+            count(*) FILTER (WHERE NOT is_new AND NOT is_older AND NOT (is_newer AND differs)) AS same,
+            count(*) FILTER (WHERE is_older AND NOT coalesce(fills, false)) AS older
+        FROM judged
+    """
+
+
+def _if_told(report: Told, field: str, told: str, otherwise: str) -> str:
+    """A report tells its columns in every row, but for personal ones: there a row may say nothing."""
+    return f"CASE WHEN tells_in_line THEN {told} ELSE {otherwise} END" if field in report.in_line else told
