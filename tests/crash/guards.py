@@ -71,7 +71,7 @@ GUARDS = (
     ),
     Guard(
         "newest wins",
-        changed(" AND i.is_newer\n", " AND NOT i.is_new\n", (orders._Told, "merge_lines")),
+        changed(" AND i.is_newer\n", " AND NOT i.is_new\n", (orders, "merge_lines")),
         runs.undisturbed,
     ),
     Guard(
