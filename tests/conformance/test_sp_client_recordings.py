@@ -107,6 +107,7 @@ def test_a_recorded_page_of_the_sandbox_is_followed_and_lists_nothing_that_is_no
                 datetime(2024, 9, 12, 19, 40, 59, tzinfo=UTC),
                 report_id="292248019978",
                 completed_at=datetime(2024, 9, 12, 19, 41, 13, tzinfo=UTC),
+                marketplaces=("A1F83G8C2ARO7P",),
             ),
         ),
         (

@@ -135,16 +135,14 @@ def test_every_report_type_in_the_docs_is_what_the_code_knows():
     section = DOCS["docs/reports.md"].partition("## The report types\n")[2].partition("\n## ")[0]
     told = {}
     for line in re.findall(r"^\| `.+ \|$", section, re.MULTILINE):
-        names, sp_api, *said, ack = line.strip("| ").split(" | ")
-        for name in re.findall(r"`(\w+)`", names + sp_api):
-            told[name] = (*said, ack if name.startswith("_") else "-")
+        names, sp_api, *said = line.strip("| ").split(" | ")
+        told |= dict.fromkeys(re.findall(r"`(\w+)`", names + sp_api), tuple(said))
     known = {
         name: (
             {"fba_shipments": "FBA shipments"}.get(t.family.name, t.family.name.replace("_", " ").title()),
             {"flat": "flat", "xml": "XML"}[t.format],
             "yes" if t.requestable else "no",
             "yes" if t.schedulable else "no",
-            "yes" if t.acknowledges else "-",
         )
         for name, t in REPORT_TYPES.items()
     }
