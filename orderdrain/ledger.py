@@ -11,7 +11,7 @@ about Amazon in application time, by `app_now()`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ import psycopg2.extras
 from orderdrain.errors import GiveUp, LeaseLost, NotFound, UsageError
 from orderdrain.history import write_history
 from orderdrain.policy import ARCHIVE_LOSSES, MAX_ATTEMPTS, backoff
+from orderdrain.progress import Progress
 from orderdrain.reports import STEP_FROM, Report, ReportKey, RowCounts, State
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Lease:
     report: Report
     owner: str
     fence: int
+    progress: Progress = field(default_factory=Progress, compare=False)
 
     @property
     def key(self) -> ReportKey:
@@ -98,7 +100,7 @@ class Ledger:
         with self._database.transaction() as cursor:
             cursor.execute(
                 "UPDATE reports r SET lease_owner = %(owner)s, lease_until = app_now() + real_seconds(%(seconds)s),"
-                " fence = fence + 1, attempts = attempts + 1, sent_at = NULL"
+                " fence = fence + 1, attempts = attempts + 1, sent_at = NULL, progress = NULL"
                 " FROM connections c JOIN applications p USING (application),"
                 f" (SELECT lease_owner AS died FROM reports WHERE {_KEY} FOR UPDATE) before"
                 " WHERE r.account = %(account)s AND r.api = %(api)s AND r.report_id = %(report_id)s"
@@ -128,7 +130,7 @@ class Ledger:
                     worker=row.died,
                     detail=f"{owner} begins again",
                 )
-            lease = Lease(_report(row), owner, row.fence)
+            lease = Lease(Report.of(row), owner, row.fence)
             if row.attempts <= MAX_ATTEMPTS:
                 return lease
             reason = (
@@ -138,14 +140,15 @@ class Ledger:
             return None
 
     def renew(self, lease: Lease) -> bool:
-        """Keeps the lease for longer; False when it is no longer ours."""
+        """Keeps the lease for longer, and writes down how far the work is; False when it is no longer ours."""
         return bool(
             self._database.query(
-                f"UPDATE reports SET lease_until = app_now() + real_seconds(%(seconds)s) WHERE {_KEY}"
-                " AND fence = %(fence)s AND state = %(state)s AND lease_until > app_now() RETURNING 1",
+                "UPDATE reports SET lease_until = app_now() + real_seconds(%(seconds)s), progress = %(progress)s"
+                f" WHERE {_KEY} AND fence = %(fence)s AND state = %(state)s AND lease_until > app_now() RETURNING 1",
                 {
                     **_ids(lease.key),
                     "seconds": self._lease_seconds,
+                    "progress": lease.progress.to_write(),
                     "fence": lease.fence,
                     "state": lease.report.state,
                 },
@@ -301,6 +304,14 @@ class Ledger:
             " ORDER BY account"
         )
 
+    def under_way(self) -> list[Any]:
+        """What is being downloaded or parsed, and takes so long that how far it is was written down."""
+        return self._database.query(
+            "SELECT account, api, report_id, CASE state WHEN 'listed' THEN 'download' ELSE 'parse' END AS step,"
+            " lease_owner, progress FROM reports WHERE state IN ('listed', 'downloaded')"
+            " AND lease_until > app_now() AND progress IS NOT NULL ORDER BY account, report_id"
+        )
+
     def requeue(self, key: ReportKey, *, note: str) -> State:
         """From quarantined to where it came from, its attempts forgotten. Raises NotFound, UsageError."""
         with self._database.transaction() as cursor:
@@ -379,16 +390,3 @@ def _note_end(cursor: Cursor, lease: Lease, event: str, to_state: State, detail:
 
 def _ids(key: ReportKey) -> dict[str, Any]:
     return {"account": key.account, "api": key.api, "report_id": key.report_id}
-
-
-def _report(row: Any) -> Report:
-    return Report(
-        ReportKey(row.account, row.api, row.report_id),
-        row.report_type,
-        row.available_at,
-        State(row.state),
-        row.attempts,
-        row.archive_key,
-        row.content_type,
-        tuple(row.marketplaces),
-    )

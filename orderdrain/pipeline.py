@@ -13,6 +13,7 @@ says. No message is trusted: the row decides.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from orderdrain.archive import key_for
@@ -40,14 +41,17 @@ from orderdrain.telemetry import logger
 from orderdrain.turns import check_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from orderdrain.accounts import Connection
     from orderdrain.amazon import ListingPage, ReportsApi
-    from orderdrain.archive import Stored
+    from orderdrain.archive import Stored, Writer
     from orderdrain.ledger import Lease
     from orderdrain.notices import Push
+    from orderdrain.parsers import ParsedReport
+    from orderdrain.progress import Progress
+    from orderdrain.reports import Report
     from orderdrain.services import Services
     from orderdrain.turns import Turn
 
@@ -154,7 +158,8 @@ def _download(s: Services, api: ReportsApi, lease: Lease) -> tuple[Stored, str |
     for last in (False,) * (DOWNLOADS_AN_ATTEMPT - 1) + (True,):
         try:
             with s.archive.writer(archive_key) as writer:
-                body = api.download(report.key.report_id, writer.write)
+                lease.progress.restart()
+                body = api.download(report.key.report_id, _counted(writer, lease.progress))
                 return writer.commit(), body.content_type, body.request_id
         except BadBody as error:
             if last:
@@ -170,6 +175,14 @@ def _download(s: Services, api: ReportsApi, lease: Lease) -> tuple[Stored, str |
     raise AssertionError("the last download returns or raises")
 
 
+def _counted(writer: Writer, progress: Progress) -> Callable[[bytes], None]:
+    def write(block: bytes) -> None:
+        writer.write(block)
+        progress.came(len(block))
+
+    return write
+
+
 # --------------------------------------------------------------------------------------------------------- 3. parse
 
 
@@ -180,17 +193,7 @@ def parse(s: Services, key: ReportKey) -> str:
         if report.archive_key is None or not s.archive.exists(report.archive_key):
             s.ledger.download_again(lease, "its bytes are not in the archive")
             raise NothingToDo(f"{key}: its bytes are gone from the archive; it is downloaded again")
-        account = s.accounts.connection(key.account, key.api).account
-        with (
-            s.archive.open(report.archive_key) as file,
-            open_report(
-                file,
-                report_type=report.report_type,
-                content_type=report.content_type,
-                marketplaces=account.marketplaces,
-            ) as parsed,
-            s.db.transaction() as cursor,
-        ):
+        with opened(s, report, lease.progress) as parsed, s.db.transaction() as cursor:
             counts = s.orders.merge(cursor, report, parsed)
             s.ledger.parsed(
                 cursor,
@@ -205,6 +208,23 @@ def parse(s: Services, key: ReportKey) -> str:
     send_due(s, key.account)
     send_acknowledge(s, key.account)
     return f"parsed {counts}"
+
+
+@contextmanager
+def opened(s: Services, report: Report, progress: Progress) -> Iterator[ParsedReport]:
+    """A report's archived bytes, as this version reads them. Raises NotFound, GiveUp."""
+    account = s.accounts.connection(report.key.account, report.key.api).account
+    with (
+        s.archive.open(report.archive_key or "") as file,
+        open_report(
+            progress.watching(file),
+            report_type=report.report_type,
+            content_type=report.content_type,
+            marketplaces=account.marketplaces,
+        ) as parsed,
+    ):
+        progress.of_rows(parsed.rows, lambda: parsed.counts.read)
+        yield parsed
 
 
 # --------------------------------------------------------------------------------------------------- 4. acknowledge

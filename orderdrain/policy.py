@@ -74,6 +74,10 @@ EMPTY_REMEMBERED = timedelta(days=7)
 #: A window that is not had is told for so long: order reports on request reach back 60 days (MWS documentation).
 GAP_TOLD = timedelta(days=60)
 
+#: Real seconds after which a step that takes long says how far it is, and again each time: to Postgres, Flower and the
+#: terminal. Most steps end before, and then nothing is written.
+PROGRESS_SECONDS = 5
+
 #: A part of ours (the archive, Redis) is away: the report waits this long, no attempt spent.
 DEPENDENCY_WAIT = timedelta(seconds=30)
 

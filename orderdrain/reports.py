@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -57,6 +57,20 @@ class Report:
     content_type: str | None
     #: Those that it answers for, as far as Amazon says so.
     marketplaces: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, row: Any) -> Self:
+        """From its row in the ledger."""
+        return cls(
+            ReportKey(row.account, row.api, row.report_id),
+            row.report_type,
+            row.available_at,
+            State(row.state),
+            row.attempts,
+            row.archive_key,
+            row.content_type,
+            tuple(row.marketplaces),
+        )
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from orderdrain.notifications import open_queues
 from orderdrain.orders import Orders
 from orderdrain.quota import Quota
 from orderdrain.redis_client import connect
+from orderdrain.replays import Replays
 from orderdrain.requests import Requests
 from orderdrain.sealed_archive import SealedArchive
 from orderdrain.tokens import AccessTokens
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from orderdrain.amazon import ReportsApi
     from orderdrain.archive import Archive
     from orderdrain.notifications import Queue
+    from orderdrain.progress import Progress
     from orderdrain.settings import Settings
 
 #: Sends the message of a step: `send("download", account=..., api=..., report_id=...)`. False when the broker does not
@@ -61,6 +63,7 @@ class Services:
     ledger: Ledger
     dispatch: Dispatch
     history: History
+    replays: Replays
     acknowledgements: Acknowledgements
     requests: Requests
     notices: Notices
@@ -72,12 +75,19 @@ class Services:
     amazon: Callable[[Connection], ReportsApi]
     send: Send
     worker: str
+    #: Hears, in the thread of the work, how far a long step is: whoever looks on (Flower, a terminal) is shown it.
+    tell: Callable[[Progress], None]
     #: What the process raises in a step whose time is up (Celery's soft time limit).
     out_of_time: tuple[type[Exception], ...] = ()
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, *, send: Send | None = None, out_of_time: tuple[type[Exception], ...] = ()
+        cls,
+        settings: Settings,
+        *,
+        send: Send | None = None,
+        tell: Callable[[Progress], None] | None = None,
+        out_of_time: tuple[type[Exception], ...] = (),
     ) -> Services:
         """Everything wired. Without `send` nobody is told: the sweep of a running system sends what is due."""
         database = Database(settings.database_url)
@@ -128,6 +138,7 @@ class Services:
             ledger=Ledger(database, lease_seconds=lease_seconds),
             dispatch=Dispatch(database, lease_seconds=lease_seconds, account_slots=settings.account_slots),
             history=History(database),
+            replays=Replays(database, lease_seconds=lease_seconds),
             acknowledgements=Acknowledgements(database, lease_seconds=lease_seconds),
             requests=Requests(database, lease_seconds=lease_seconds),
             notices=Notices(database),
@@ -139,5 +150,6 @@ class Services:
             amazon=amazon,
             send=send or (lambda _step, **_ids: False),
             worker=f"{socket.gethostname()}:{os.getpid()}",
+            tell=tell or (lambda _progress: None),
             out_of_time=out_of_time,
         )

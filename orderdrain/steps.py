@@ -10,6 +10,7 @@ What is raised leaves with one sentence for a person: what happened to which thi
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import extract_tb
@@ -26,7 +27,7 @@ from orderdrain.errors import (
     Snooze,
     Throttled,
 )
-from orderdrain.policy import DEPENDENCY_WAIT, LAST_BACKOFF, MAX_ATTEMPTS, backoff
+from orderdrain.policy import DEPENDENCY_WAIT, LAST_BACKOFF, MAX_ATTEMPTS, PROGRESS_SECONDS, backoff
 from orderdrain.reports import STEP_FROM, ReportKey, State
 from orderdrain.telemetry import logger
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from orderdrain.accounts import Connection
     from orderdrain.ledger import Lease
     from orderdrain.locks import Lock
+    from orderdrain.progress import Progress
+    from orderdrain.replays import Replay
     from orderdrain.requests import Request
     from orderdrain.services import Services
     from orderdrain.turns import Turn
@@ -53,12 +56,42 @@ def leased(s: Services, key: ReportKey, state: State) -> Iterator[Lease]:
         lease = s.ledger.lease(key, state, s.worker)
         if lease is None:
             raise NothingToDo(_why_not(s, key, state))
+        lease.progress.listener = s.tell
         try:
-            with renewed(s, lambda: s.ledger.renew(lease), lambda: lock.extend() or True):
+            with renewed(s, lambda: s.ledger.renew(lease), lambda: lock.extend() or True, progress=lease.progress):
                 yield lease
         except BaseException as error:  # noqa: BLE001 - raised again, with what it means
             # From None: what it came from may quote a buyer's data, and whoever prints a stack trace prints that too.
             raise _settled(s, lease, error) from None
+
+
+@contextmanager
+def leased_replay(s: Services, key: ReportKey, *, dry_run: bool) -> Iterator[Replay]:
+    """The right to parse an ended report again. What goes wrong changes nothing: its rows and its state stay."""
+    # The lock of its parse: a report that is requeued meanwhile is not parsed by two.
+    lock = s.locks.report(key.account, key.api, key.report_id, "parse")
+    with held(lock, f"{key}: another worker is at it") as lock:
+        s.clock.refresh()
+        replay = s.replays.begin(key, s.worker, dry_run=dry_run)
+        replay.progress.listener = s.tell
+        try:
+            with renewed(s, lambda: s.replays.renew(replay), lambda: lock.extend() or True, progress=replay.progress):
+                yield replay
+        except LeaseLost:
+            raise
+        except GiveUp as error:
+            if dry_run:
+                s.replays.end(replay)
+            else:
+                s.replays.refused(replay, error.reason)
+            error.reason = f"{key}: not replayed: {error.reason}. It stays {replay.report.state}, its rows as they were"
+            raise
+        except BaseException as error:
+            s.replays.end(replay)
+            if isinstance(error, OrderdrainError) or not isinstance(error, Exception):
+                raise
+            # From None, as above: what it came from may quote a buyer's data.
+            raise RetryLater(f"{key}: not replayed: {_failure(s, error).reason}; nothing was changed") from None
 
 
 def each_connection(s: Services, account: str, work: Callable[[Connection], str]) -> str:
@@ -208,15 +241,21 @@ def held(lock: Lock, otherwise: str) -> Iterator[Lock]:
 
 
 @contextmanager
-def renewed(s: Services, *renewals: Callable[[], bool]) -> Iterator[None]:
-    """Keeps what was taken for as long as the work lasts: from another thread, over connections of its own.
+def renewed(s: Services, *renewals: Callable[[], bool], progress: Progress | None = None) -> Iterator[None]:
+    """Keeps what was taken for as long as the work lasts: from another thread, over connections of its own. Renewing
+    also writes down how far the work is, so it comes sooner where that has moved.
 
     In the order given: a lease comes before its Redis lock, since it must last through an outage of Redis.
     """
     done = threading.Event()
+    every = s.settings.lease_seconds / 4
 
     def keep() -> None:
-        while not done.wait(s.settings.lease_seconds / 4):
+        renewed_at = time.monotonic()
+        while not done.wait(min(every, PROGRESS_SECONDS) if progress else every):
+            if time.monotonic() - renewed_at < every and not (progress and progress.moved()):
+                continue
+            renewed_at = time.monotonic()
             try:
                 if not all(renew() for renew in renewals):
                     return

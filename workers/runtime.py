@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celery import bootsteps, signals
+from celery import bootsteps, current_task, signals
 from celery.exceptions import SoftTimeLimitExceeded
 from kombu.exceptions import OperationalError
 
@@ -20,6 +20,8 @@ from workers.celery import app, settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from orderdrain.progress import Progress
 
 log = logger(__name__)
 
@@ -33,7 +35,8 @@ def services() -> Services:
     """This process's services, built when first asked for: no connection ever crosses a fork."""
     global _built  # noqa: PLW0603 - one a process, and Celery offers no other place to keep it
     if _built is None or _built[0] != os.getpid():
-        _built = (os.getpid(), Services.from_settings(settings, send=send, out_of_time=(SoftTimeLimitExceeded,)))
+        built = Services.from_settings(settings, send=send, tell=tell, out_of_time=(SoftTimeLimitExceeded,))
+        _built = (os.getpid(), built)
     return _built[1]
 
 
@@ -50,6 +53,19 @@ def send(step: str, **ids: Any) -> bool:
         log.warning("not sent, the sweep will", step=step, reason=str(error).splitlines()[0], **ids)
         return False
     return True
+
+
+def tell(progress: Progress) -> None:
+    """Shows how far the task is that this process works on: as its state PROGRESS, and where its sentence will stand.
+
+    An event, which nobody keeps: Flower has it if it listens. Redis that is away must not end the work.
+    """
+    if not current_task:
+        return
+    try:
+        current_task.send_event("task-progress", retry=False, result=str(progress))
+    except OperationalError as error:
+        log.debug("progress not shown", reason=str(error).splitlines()[0])
 
 
 def task_id(step: str, ids: Mapping[str, Any]) -> str:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from orderdrain.asking import pair
-from orderdrain.cli.shared import account_option, api_option, json_option, one_report, services
+from orderdrain.cli.shared import account_option, api_option, day, json_option, one_report, services, showing, utc
 from orderdrain.errors import NotFound, OrderdrainError, UsageError
 from orderdrain.output import exit_code, say, show_table
+from orderdrain.policy import PROGRESS_SECONDS
 
-#: How often a command that takes long says how far it is.
-PROGRESS_SECONDS = 5
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 @click.command("list")
@@ -26,7 +27,7 @@ PROGRESS_SECONDS = 5
 @click.option(
     "--since",
     metavar="D",
-    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"]),
+    type=day,
     help="With --all: back to this day.",
 )
 def list_(account: str | None, full: bool, since: datetime | None) -> None:
@@ -38,7 +39,7 @@ def list_(account: str | None, full: bool, since: datetime | None) -> None:
     s = services()
     _each(
         [account] if account else s.accounts.names(),
-        lambda name: pipeline.list_reports(s, name, full=full, since=_utc(since)),
+        lambda name: pipeline.list_reports(s, name, full=full, since=utc(since)),
     )
 
 
@@ -94,12 +95,12 @@ def request(
         ]
         show_table([row._asdict() for row in s.requests.table(account)], columns, as_json=as_json)
         return
-    check_request(report_type, _utc(start), _utc(end), s.clock.now())
+    check_request(report_type, utc(start), utc(end), s.clock.now())
     pairs = dict(pair(option) for option in options)
     api = api_of(report_type)
     if api not in {connection.api for connection in connections}:
         raise UsageError(f"{report_type} is a report type of {api}, and account {account} has no connection to it")
-    request_key = s.requests.enter(account, api, report_type, start=_utc(start), end=_utc(end), options=pairs)
+    request_key = s.requests.enter(account, api, report_type, start=utc(start), end=utc(end), options=pairs)
     click.echo(requesting.request(s, account, request_key))
     say(f"Followed by itself to its end. See: orderdrain request {account}")
 
@@ -112,7 +113,7 @@ def drain(report_id: str, account: str | None, api: str | None) -> None:
     """Run what is left of one report here and now, without Celery."""
     from orderdrain import pipeline
 
-    s = services()
+    s = showing(services())
     for sentence in pipeline.drain_report(s, one_report(s, report_id, account, api)):
         click.echo(sentence)
 
@@ -216,7 +217,3 @@ def _each(accounts: list[str], work: Any) -> None:
             say(str(error))
             worst = max(worst, exit_code(error))
     sys.exit(worst)
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment else None

@@ -10,6 +10,7 @@ import click
 
 from orderdrain.cli.shared import FILE, account_option, api_option, json_option, one_report, services
 from orderdrain.output import NEEDS_A_PERSON, say, show_json, show_table
+from orderdrain.progress import sentence
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,7 +27,8 @@ NOTICES_SPAN = timedelta(days=7)
 def status(as_json: bool) -> None:
     """How many reports of each account wait at each step, up to when its orders are in, what is missing or paused.
 
-    PUSH says whether Amazon announces all of its reports; an account without push is only listed.
+    PUSH says whether Amazon announces all of its reports; an account without push is only listed. What takes long says
+    how far it is.
     """
     s = services()
     reasons, push = {row.account: row for row in s.accounts.table()}, s.notices.push()
@@ -46,10 +48,11 @@ def status(as_json: bool) -> None:
     waiting = sum(row["listed"] + row["downloaded"] for row in rows)
     quarantined = sum(row["quarantined"] for row in rows)
     paused = sum(row["condition"] == "paused" for row in rows)
+    under_way = [row._asdict() for row in (*s.ledger.under_way(), *s.replays.under_way())]
     heard, queues = s.notices.counts(NOTICES_SPAN), [queue._asdict() for queue in s.notices.queues()]
     if as_json:
         notifications = {"removed": heard, "queues": queues}
-        show_json({"total": len(rows), "rows": rows, "notifications": notifications})
+        show_json({"total": len(rows), "rows": rows, "under_way": under_way, "notifications": notifications})
         return
     talk = click.echo if sys.stdout.isatty() else say
     talk(
@@ -61,6 +64,9 @@ def status(as_json: bool) -> None:
         say("No account yet. Add one: orderdrain account add --help. Or look around first: make demo")
     states = ("listed", "downloaded", "parsed", "quarantined")
     show_table(rows, ["account", "condition", *states, "missing", "fresh_to", "push", "why"], as_json=False)
+    for row in under_way:
+        name = f"report {row['report_id']} ({row['account']})"
+        say(f"{name}: {row['step']}: {sentence(row['progress'] or {})}")
     for gap in gaps:
         say(_gap(gap))
     if queues:
@@ -124,13 +130,13 @@ def show(report_id: str, account: str | None, api: str | None, as_json: bool) ->
         return
     key = one_report(s, report_id, account, api)
     (row,) = s.ledger.find(report_id, key.account, key.api)
-    history = [entry._asdict() for entry in s.history.of(key)]
+    history, replay = [entry._asdict() for entry in s.history.of(key)], s.replays.of(key)
     if as_json:
-        show_json({"report": row._asdict(), "history": history})
+        show_json({"report": row._asdict(), "replay": replay and replay._asdict(), "history": history})
         return
     click.echo(f"Report {row.report_id}   {row.account} · {row.report_type} · {row.state.upper()}")
-    for name, text in _story(row):
-        click.echo(f"{name:<9}{text}")
+    for name, text in (*_story(row), *_replay(replay)):
+        click.echo(f"{name:<10}{text}")
     click.echo("History" if history else "History: pruned")
     for entry in history:
         attempt = f"attempt {entry['attempt']}" if entry["attempt"] else ""
@@ -141,14 +147,25 @@ def show(report_id: str, account: str | None, api: str | None, as_json: bool) ->
 
 @click.command()
 @account_option
+@api_option
 @click.option("--report", "report_id", metavar="ID", help="Only of this report.")
+@click.option("--report-type", metavar="T", help="Only of reports of this type.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000))
 @json_option
-def rejected(account: str | None, report_id: str | None, limit: int, as_json: bool) -> None:
-    """Rows that could not be stored: where and why, never what they held."""
+def rejected(
+    account: str | None, api: str | None, report_id: str | None, report_type: str | None, limit: int, as_json: bool
+) -> None:
+    """Rows that could not be stored: where and why, never what they held.
+
+    \b
+    examples:
+      orderdrain rejected --account acme
+      orderdrain rejected --report 50123456789
+      orderdrain replay 50123456789 --dry-run    whether today's code can read them
+    """
     s = services()
-    rows = s.orders.rejected(s.db, account=account, report_id=report_id, limit=limit)
-    columns = ["account", "report_id", "line", "column", "order_id", "order_item_id", "reason"]
+    rows = s.orders.rejected(s.db, account=account, api=api, report_id=report_id, report_type=report_type, limit=limit)
+    columns = ["account", "report_type", "report_id", "line", "column", "order_id", "order_item_id", "reason"]
     show_table([row._asdict() for row in rows[:limit]], columns, as_json=as_json)
     if len(rows) > limit:
         say(f"The newest {limit:,}; there are more: --limit")
@@ -215,6 +232,7 @@ def _story(row: Any) -> list[tuple[str, str]]:
         ("Next", f"{upcoming}, due {row.next_attempt_at:%Y-%m-%d %H:%M:%SZ}" if waits else nothing),
         ("Attempt", f"{row.attempts} of 8 at this step" if row.attempts else None),
         ("Lease", f"{row.lease_owner} until {row.lease_until:%H:%M:%SZ}" if row.lease_owner else None),
+        ("Progress", sentence(row.progress) if row.lease_owner and row.progress else None),
         ("Made", f"{row.available_at:%Y-%m-%d %H:%M:%SZ} at Amazon{made_by}"),
         ("Bytes", f"{row.bytes:,}   sha256 {row.sha256}   {row.archive_key}" if row.archive_key else None),
         ("Charset", f"{row.encoding}: {row.encoding_reason}" if row.encoding else None),
@@ -225,6 +243,14 @@ def _story(row: Any) -> list[tuple[str, str]]:
             ("Rows", f"{row.rows_read:,} read: " + ", ".join(f"{getattr(row, 'rows_' + n):,} {n}" for n in names))
         )
     return [(name, text) for name, text in told if text]
+
+
+def _replay(replay: Any) -> list[tuple[str, str]]:
+    """The line about a replay that is under way."""
+    if replay is None:
+        return []
+    by = f"{replay.lease_owner} until {replay.lease_until:%H:%M:%SZ}{', to be rolled back' if replay.dry_run else ''}"
+    return [("Replay", f"{by}: {sentence(replay.progress or {})}")]
 
 
 def _why(s: Services, row: Any) -> str | None:

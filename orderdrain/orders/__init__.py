@@ -14,6 +14,7 @@ wins, and any order, overlap or repetition of reports ends in the same rows:
 - Lines without an id (All Orders before 2026) are one set an order and SKU, with one version. A set that lacks a
   rejected row counts as older than any whole one. No row is deleted: what only an older set had no longer holds
   (view current_all_order_lines).
+- A report that is told again first withdraws what it told before (withdrawn.py): only there a version goes back.
 - A report of a family that is a snapshot leaves one, also an empty report (snapshots.py).
 """
 
@@ -23,10 +24,12 @@ from typing import TYPE_CHECKING, Any
 
 from orderdrain.families import REPORT_TYPES
 from orderdrain.orders.buyers import merge_buyers
-from orderdrain.orders.incoming import bring
+from orderdrain.orders.difference import Difference, difference, make_room, remember
+from orderdrain.orders.incoming import bring, make_tables
 from orderdrain.orders.lines import merge_lines
 from orderdrain.orders.snapshots import keep_snapshot, keep_snapshot_of_nothing
 from orderdrain.orders.told import Told
+from orderdrain.orders.withdrawn import settle, untold, withdraw
 from orderdrain.reports import RowCounts
 
 if TYPE_CHECKING:
@@ -34,21 +37,29 @@ if TYPE_CHECKING:
 
     from orderdrain.amazon import RequestInfo
     from orderdrain.db import Cursor, Database
+    from orderdrain.families import Family
     from orderdrain.parsers import ParsedReport
     from orderdrain.reports import Report
 
-__all__ = ["Orders"]
+__all__ = ["Difference", "Orders"]
 
 
 class Orders:
     """The order tables."""
 
-    def merge(self, cursor: Cursor, report: Report, parsed: ParsedReport) -> RowCounts:
+    def merge(self, cursor: Cursor, report: Report, parsed: ParsedReport, *, again: bool = False) -> RowCounts:
         """Brings a report's lines into their table, newest wins, and sets its bad rows aside, in the caller's
-        transaction. Raises NotAReport where reading on shows that it is none."""
+        transaction. Raises NotAReport where reading on shows that it is none.
+
+        `again`: what this report told before is withdrawn first, so that what it tells now takes its place, whatever
+        the rows hold; `difference` then says what is otherwise.
+        """
         # One report of an account at a time: two that tell the same lines in another order would lock each other out.
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (report.key.account,))
         bring(cursor, report, parsed)
+        if again:
+            remember(cursor, report, parsed.family)
+            withdraw(cursor, report, parsed.family)
         told = Told(cursor, report, parsed)
         new = changed = same = older = 0
         for number in range(1, told.passes + 1):
@@ -63,17 +74,49 @@ class Orders:
             keep_snapshot(cursor, report, parsed)
         return RowCounts(new, changed, same, older, parsed.counts.joined, parsed.counts.rejected)
 
+    def make_room(self, cursor: Cursor, report_type: str) -> None:
+        """Makes the temporary tables of `merge` where this session has none, so that a transaction which is rolled back
+        does not make them each time anew."""
+        known = REPORT_TYPES.get(report_type)
+        if known:
+            make_tables(cursor, known.family)
+            make_room(cursor, known.family)
+
+    def difference(self, cursor: Cursor, account: str, family: Family, *, limit: int) -> Difference:
+        """What a merge `again` made otherwise, in its transaction; up to `limit` changes one by one."""
+        return difference(cursor, account, family, limit=limit)
+
+    def untold(self, cursor: Cursor, account: str, family: Family) -> int:
+        """How many lines are told by no report, as far as reports were merged `again`."""
+        return untold(cursor, account, family)
+
+    def settle(self, cursor: Cursor, account: str, family: Family) -> int:
+        """Takes away what no report tells any more, once all of the family were told again. Returns how many rows."""
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (account,))
+        return settle(cursor, account, family)
+
     def nothing_there(self, cursor: Cursor, account: str, api: str, info: RequestInfo, now: datetime) -> None:
         """Amazon made no report since there was nothing to tell: of a snapshot that says as much as an empty one."""
         known = REPORT_TYPES.get(info.report_type)
         if known and known.family.snapshot:
             keep_snapshot_of_nothing(cursor, account, api, info, now)
 
-    def rejected(self, database: Database, *, account: str | None, report_id: str | None, limit: int) -> list[Any]:
+    def rejected(
+        self,
+        database: Database,
+        *,
+        account: str | None = None,
+        api: str | None = None,
+        report_id: str | None = None,
+        report_type: str | None = None,
+        limit: int,
+    ) -> list[Any]:
         """Rejected rows, newest first; one more than `limit`, so that the caller sees whether there are more."""
+        wanted = {"account": account, "api": api, "report_id": report_id, "report_type": report_type}
+        where = " AND ".join(f"{name} = %({name})s" for name, value in wanted.items() if value is not None)
         return database.query(
-            'SELECT account, api, report_id, line, "column", reason, order_id, order_item_id, rejected_at'
-            " FROM rejected_rows WHERE account = coalesce(%s, account) AND report_id = coalesce(%s, report_id)"
-            " ORDER BY rejected_at DESC, account, report_id, line LIMIT %s",
-            (account, report_id, limit + 1),
+            'SELECT account, api, report_type, report_id, line, "column", rejected_rows.reason, order_id,'
+            " order_item_id, rejected_at FROM rejected_rows JOIN reports USING (account, api, report_id)"
+            f" WHERE {where or 'true'} ORDER BY rejected_at DESC, account, report_id, line LIMIT %(limit)s",
+            {**wanted, "limit": limit + 1},
         )

@@ -22,7 +22,7 @@ def bring(cursor: Cursor, report: Report, parsed: ParsedReport) -> None:
     family = parsed.family
     key = (report.key.account, report.key.api, report.key.report_id)
     cursor.execute("DELETE FROM rejected_rows WHERE account = %s AND api = %s AND report_id = %s", key)
-    cursor.execute(_tables(family))
+    make_tables(cursor, family)
     sets = bool(family.line_key)
     lines = (*(("scope",) if sets else ()), "line", *parsed.fields, *map(buyer_field, parsed.buyer_fields))
     rejected = ("account", "api", "report_id", "line", '"column"', "reason", "order_id", "order_item_id")
@@ -34,6 +34,11 @@ def bring(cursor: Cursor, report: Report, parsed: ParsedReport) -> None:
             _copy(cursor, gaps_table(family), ("scope", "order_id", "set"), gaps)
         _copy(cursor, lines_table(family), lines, rows)
         _copy(cursor, "rejected_rows", rejected, ((*key, str(r.line), *r[1:5]) for r in block.rejected))
+
+
+def make_tables(cursor: Cursor, family: Family) -> None:
+    """Makes the temporary tables, where this session has none yet."""
+    cursor.execute(_tables(family))
 
 
 def lines_table(family: Family) -> str:

@@ -36,8 +36,8 @@ class Told:
         less = [name for name in names if name not in self.in_line]
         self._layouts = {
             "told": names,
-            "layout": _layout(cursor, family.name, names),
-            **({"told_less": less, "layout_less": _layout(cursor, family.name, less)} if self.in_line else {}),
+            "layout": layout_of(cursor, family.name, names),
+            **({"told_less": less, "layout_less": layout_of(cursor, family.name, less)} if self.in_line else {}),
         }
         key = ", ".join(family.key)
         cursor.execute(
@@ -132,7 +132,7 @@ class Told:
         return "%(layout)s"
 
 
-def _layout(cursor: Cursor, family: str, names: list[str]) -> int:
+def layout_of(cursor: Cursor, family: str, names: list[str]) -> int:
     """The number of a set of columns. A set that is known is only read: whoever writes its row would make all others
     with the same columns wait until the report is merged."""
     look = "SELECT layout FROM layouts WHERE family = %s AND layout_digest(columns) = layout_digest(%s)"

@@ -1,0 +1,180 @@
+"""What a report that is told again changes: the rows that it may touch as they were, and what is otherwise afterwards.
+
+Nothing of a buyer's is told: of personal columns only how many rows have others in a group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from orderdrain.families import EXTRA
+from orderdrain.orders.incoming import lines_table
+from orderdrain.orders.withdrawn import NOBODYS, told_by
+
+if TYPE_CHECKING:
+    from orderdrain.db import Cursor
+    from orderdrain.families import Family
+    from orderdrain.reports import Report
+
+_BUYERS = "before_buyers"
+
+
+@dataclass
+class Difference:
+    """Counts of lines, whole; `changes` are the first of them, as {"what", "line", "column", "old", "new"}; `more`:
+    there are others.
+
+    `columns`: in how many lines each column has another value, or, after `gone:`, is told no more. `buyers`: in how
+    many rows each group has. `open`: how many lines or groups an older report may tell, since this one does no more.
+    """
+
+    new: int = 0
+    changed: int = 0
+    gone: int = 0
+    columns: dict[str, int] = field(default_factory=dict)
+    buyers: dict[str, int] = field(default_factory=dict)
+    open: int = 0
+    more: bool = False
+    changes: list[dict[str, Any]] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        told = [(self.new, "new"), (self.changed, "changed"), (self.gone, "gone")]
+        told += [(n, f"with another {group.replace('_', ' ')}") for group, n in self.buyers.items()]
+        return ", ".join(f"{n:,} {word}" for n, word in told if n) or "no difference"
+
+
+def make_room(cursor: Cursor, family: Family) -> None:
+    """The temporary tables of what was before: made once a session, and emptied by each commit."""
+    for made, table in ((_before(family), family.table), (_BUYERS, "buyers")):
+        cursor.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS {made} (LIKE {table}) ON COMMIT DELETE ROWS")
+
+
+def remember(cursor: Cursor, report: Report, family: Family) -> None:
+    """Keeps the rows that the report told, and those that it tells now: its lines are in the temporary table."""
+    make_room(cursor, family)
+    parameters = told_by(cursor, report, family)
+    key = ", ".join(family.key)
+    cursor.execute(
+        f"INSERT INTO {_before(family)} SELECT t.* FROM {family.table} t WHERE t.account = %(account)s"
+        " AND (t.as_of = %(as_of)s AND t.report_id = %(report_id)s"
+        "  OR t.older_columns <> '{}' AND strpos(t.older_columns::text, %(mark)s) > 0"
+        f" OR ({key}) IN (SELECT {key} FROM {lines_table(family)}))",
+        parameters,
+    )
+    line_key = family.key[-1]
+    cursor.execute(
+        f"INSERT INTO {_BUYERS} SELECT b.* FROM buyers b WHERE b.account = %(account)s AND b.family = %(family)s"
+        " AND (strpos(b.versions::text, %(mark)s) > 0"
+        f" OR (order_id, line_key) IN (SELECT order_id, {line_key} FROM {lines_table(family)}))",
+        parameters,
+    )
+
+
+def difference(cursor: Cursor, account: str, family: Family, *, limit: int) -> Difference:
+    """What is otherwise than remembered, in the same transaction; up to `limit` changes one by one."""
+    found, key = Difference(), ", ".join(family.key)
+    line = f"concat_ws('/', {key})"
+    cursor.execute(
+        f"""
+        WITH keys AS (SELECT {key} FROM {_before(family)} UNION SELECT {key} FROM {lines_table(family)}),
+        compared AS (
+            SELECT {line} AS line, b.account IS NOT NULL AND b.as_of > {NOBODYS["as_of"]} AS was_told,
+                a.as_of > {NOBODYS["as_of"]} AS is_told,
+                {_values("b", family)} AS before, {_values("a", family)} AS now,
+                {_claims("b")} AS claimed, {_claims("a")} AS claims, {_is_other("in_line", family)} AS other_town,
+                {_version("a", family)} < {_version("b", family)} AS is_lower
+            FROM keys JOIN {family.table} a USING ({key}) LEFT JOIN {_before(family)} b USING ({key})
+            WHERE a.account = %(account)s AND (b.account IS NULL OR b IS DISTINCT FROM a)
+        ),
+        changes AS (
+            SELECT line, CASE WHEN was_told THEN 'gone' ELSE 'new' END AS what,
+                NULL AS "column", NULL AS old, NULL AS new
+            FROM compared WHERE was_told <> is_told
+            UNION ALL
+            SELECT line, CASE WHEN differs THEN 'changed' ELSE 'gone' END, c, before->>c, now->>c
+            FROM compared, jsonb_object_keys(before || now) AS names (c),
+            LATERAL (SELECT before->c IS DISTINCT FROM now->c AS differs) AS judged
+            WHERE was_told AND is_told AND (differs OR c = ANY(claimed) AND c <> ALL(claims))
+        )
+        SELECT (SELECT coalesce(jsonb_object_agg(what, n), '{{}}') FROM (
+                SELECT what, count(DISTINCT line) AS n FROM changes WHERE "column" IS NULL OR what = 'changed'
+                GROUP BY what) AS counted) AS lines,
+            (SELECT coalesce(jsonb_object_agg(name, n), '{{}}') FROM (
+                SELECT CASE what WHEN 'gone' THEN 'gone:' ELSE '' END || "column" AS name, count(*) AS n FROM changes
+                WHERE "column" IS NOT NULL GROUP BY 1) AS counted) AS columns,
+            (SELECT coalesce(jsonb_agg(c), '[]') FROM (
+                SELECT what, line, "column", old, new FROM changes
+                ORDER BY line, "column" LIMIT %(limit)s) AS c) AS firsts,
+            (SELECT count(*) FROM compared
+                WHERE was_told AND (NOT is_told OR is_lower OR NOT claimed <@ claims)) AS open,
+            (SELECT count(*) FROM compared WHERE was_told AND is_told AND other_town) AS towns
+        """,
+        {"account": account, "limit": limit + 1},
+    )
+    row = cursor.fetchone()
+    found.new, found.changed, found.gone = (row.lines.get(what, 0) for what in ("new", "changed", "gone"))
+    found.columns, found.changes, found.open = row.columns, row.firsts[:limit], row.open
+    found.more = len(row.firsts) > limit
+    found.buyers = {"town": row.towns} if row.towns else {}
+    _add_buyers(cursor, account, family, found)
+    return found
+
+
+def _add_buyers(cursor: Cursor, account: str, family: Family, found: Difference) -> None:
+    groups, line_key = list(family.buyer_groups), family.key[-1]
+    others = ", ".join(
+        f"count(*) FILTER (WHERE b.account IS NULL AND a.versions ? '{g}' OR {_is_other(g, family)}) AS {g}"
+        for g in groups
+    )
+    opened = " OR ".join(
+        f"coalesce(b.versions ? '{g}' AND (NOT a.versions ? '{g}'"
+        f" OR a.versions->>'{g}' < b.versions->>'{g}' COLLATE \"C\"), false)"
+        for g in groups
+    )
+    cursor.execute(
+        f"SELECT {others}, count(*) FILTER (WHERE {opened}) AS open"
+        f" FROM (SELECT order_id, line_key FROM {_BUYERS}"
+        f"  UNION SELECT order_id, {line_key} FROM {lines_table(family)}) AS keys"
+        f" JOIN buyers a USING (order_id, line_key) LEFT JOIN {_BUYERS} b USING (order_id, line_key)"
+        " WHERE a.account = %s AND a.family = %s",
+        (account, family.name),
+    )
+    row = cursor.fetchone()
+    found.buyers |= {g: getattr(row, g) for g in groups if getattr(row, g)}
+    found.open += row.open
+
+
+def _before(family: Family) -> str:
+    return f"before_{family.name}"
+
+
+def _values(row: str, family: Family) -> str:
+    """What the row's columns hold, by name, and what its `extra` does: nothing personal, and no blank. With it what may
+    make a line newer than another: its own time of update, and whether its set is whole."""
+    hidden = {*family.key, *family.in_line, EXTRA, "as_of", "report_id", "line"}
+    shown = ", ".join(f"'{name}'" for name in (*family.line_fields, *family.version) if name not in hidden)
+    return (
+        "jsonb_strip_nulls((SELECT coalesce(jsonb_object_agg(k, v), '{}')"
+        f" FROM jsonb_each(to_jsonb({row})) AS e (k, v) WHERE k IN ({shown}))"
+        f" || (SELECT coalesce(jsonb_object_agg('{EXTRA}.' || k, v), '{{}}') FROM jsonb_each({row}.{EXTRA}) AS e (k, v)))"
+    )
+
+
+def _claims(row: str) -> str:
+    """The names of the columns that some report told, as the row knows it."""
+    return (
+        f"(SELECT l.columns FROM layouts l WHERE l.layout = {row}.layout)"
+        f" || ARRAY(SELECT jsonb_object_keys({row}.older_columns))"
+    )
+
+
+def _version(row: str, family: Family) -> str:
+    columns = (f"{row}.{c}::numeric" if c == "report_id" else f"{row}.{c}" for c in family.version)
+    return f"({', '.join(columns)})"
+
+
+def _is_other(group: str, family: Family) -> str:
+    """Whether a group of personal columns has another content than before."""
+    fields = family.in_line if group == "in_line" else family.buyer_groups[group]
+    return " OR ".join(f"b.account IS NOT NULL AND a.{f} IS DISTINCT FROM b.{f}" for f in fields) or "false"
