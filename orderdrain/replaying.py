@@ -145,6 +145,7 @@ def _settle(s: Services, done: _Done, begun: datetime) -> str:
     if not untold:
         return ""
     return (
-        f"{account}, {family.name}: {untold:,} lines are told no more, or less, by the report that told them last; they"
-        f" stay, since {others:,} reports that were not replayed may tell them. All: orderdrain replay --account {account}"
+        f"{account}, {family.name}: {untold:,} lines are told no more, or less, by the report that told them last;"
+        f" they stay, since {others:,} reports that were not replayed may tell them. All of them:"
+        f" orderdrain replay --account {account}"
     )

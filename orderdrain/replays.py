@@ -59,7 +59,8 @@ class Replays:
             "SELECT account, api, report_id, report_type FROM reports"
             f" WHERE account = %(account)s AND archive_key IS NOT NULL AND {_ENDED} AND api = coalesce(%(api)s, api)"
             " AND report_type = coalesce(%(report_type)s, report_type)"
-            " AND available_at >= coalesce(%(since)s::timestamptz, '-infinity') ORDER BY available_at DESC, report_id::numeric DESC",
+            " AND available_at >= coalesce(%(since)s::timestamptz, '-infinity')"
+            " ORDER BY available_at DESC, report_id::numeric DESC",
             {"account": account, "api": api, "report_type": report_type, "since": since},
         )
         return [(ReportKey(row.account, row.api, row.report_id), row.report_type) for row in rows]
@@ -113,7 +114,9 @@ class Replays:
         """The end, in the rows' own transaction, as its last statements. Returns the report's state now: one that was
         set aside because it could not be parsed goes on as `parsed`, any other stays what it is. Raises LeaseLost."""
         self.give_back(cursor, replay)
-        cursor.execute(f"SELECT state, quarantined_from FROM reports WHERE {_KEY} AND {_ENDED} FOR UPDATE", _of(replay))
+        cursor.execute(
+            f"SELECT state, quarantined_from FROM reports WHERE {_KEY} AND {_ENDED} FOR NO KEY UPDATE", _of(replay)
+        )
         row = cursor.fetchone()
         if row is None:
             raise LeaseLost(f"{replay.key}: was requeued meanwhile, and is parsed by itself; nothing was changed")

@@ -58,14 +58,16 @@ def send(step: str, **ids: Any) -> bool:
 def tell(progress: Progress) -> None:
     """Shows how far the task is that this process works on: as its state PROGRESS, and where its sentence will stand.
 
-    An event, which nobody keeps: Flower has it if it listens. Redis that is away must not end the work.
+    An event, which nobody keeps: Flower has it if it listens.
     """
     if not current_task:
         return
     try:
         current_task.send_event("task-progress", retry=False, result=str(progress))
-    except OperationalError as error:
-        log.debug("progress not shown", reason=str(error).splitlines()[0])
+    except SoftTimeLimitExceeded:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever Redis's client raises: showing it must not end the work
+        log.debug("progress not shown", reason=type(error).__name__)
 
 
 def task_id(step: str, ids: Mapping[str, Any]) -> str:

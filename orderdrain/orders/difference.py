@@ -157,7 +157,8 @@ def _values(row: str, family: Family) -> str:
     return (
         "jsonb_strip_nulls((SELECT coalesce(jsonb_object_agg(k, v), '{}')"
         f" FROM jsonb_each(to_jsonb({row})) AS e (k, v) WHERE k IN ({shown}))"
-        f" || (SELECT coalesce(jsonb_object_agg('{EXTRA}.' || k, v), '{{}}') FROM jsonb_each({row}.{EXTRA}) AS e (k, v)))"
+        f" || (SELECT coalesce(jsonb_object_agg('{EXTRA}.' || k, v), '{{}}')"
+        f" FROM jsonb_each({row}.{EXTRA}) AS e (k, v)))"
     )
 
 

@@ -1,9 +1,9 @@
 """A report that is told again (docs/adr/0020): what it told before is withdrawn, and its lines then go by newest wins.
 
-What is withdrawn is the claim, never the value: the version, the layout, the group's version. A line whose newest report
-told it gets the lowest version of all, so that anything that is told wins over it, also an older report; a column or a
-group that nobody claims is like one that nobody told. The values stay until they are known to be nobody's: `settle`,
-once every report of the family was told again.
+What is withdrawn is the claim, never the value: the version, the layout, the group's version. A line that the report
+was the newest to tell gets the lowest version of all, so that anything that is told wins over it, also an older
+report; a column or a group that nobody claims is like one that nobody told. The values stay until they are known to be
+nobody's: `settle`, once every report of the family was told again.
 """
 
 from __future__ import annotations

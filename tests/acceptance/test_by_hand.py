@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
 import urllib.parse
 import urllib.request
 from datetime import timedelta
@@ -13,6 +16,7 @@ import pytest
 from orderdrain.amazon import ListedReport
 from tests.acceptance.live import living, wait_for
 from tests.building import ORDERS
+from tests.emulator_process import ROOT
 from tests.services import scratch_folder
 
 
@@ -85,6 +89,34 @@ def test_flower_shows_readable_names_and_ids_and_never_a_buyer(live):
         live.assert_no_buyer_in(detail)
     assert "rows" in next(row["result"] for row in rows if row["name"] == "reports.parse")
     live.assert_no_buyer_in(str(tasks_in_flower(live)) + page(live, "tasks") + page(live, "workers"))
+
+
+def test_flower_sees_a_long_parse_move(live):
+    """How far it is stands where the result will: a report of a million rows must not look like one that hangs."""
+    shim = live.stack.folder / "impatient"
+    shim.mkdir()
+    (shim / "sitecustomize.py").write_text("from orderdrain import policy\npolicy.PROGRESS_SECONDS = 0\n")
+    live.stack.kill(live.workers.pop(), signal.SIGKILL)
+    live.stack.kill(live.workers.pop(), signal.SIGKILL)
+    live.add_worker(concurrency=1, env={"PYTHONPATH": f"{shim}{os.pathsep}{ROOT}"})
+    report_id = listed(live, "bravo")
+    download = f'tasks.download_report.delay(account="bravo", api="mws", report_id="{report_id}")'
+    connection = psycopg2.connect(live.stack.database_url)
+
+    def shown(state):
+        rows = (row for row in tasks_in_flower(live) if report_id in row["kwargs"] and row["name"] == "reports.parse")
+        return next((row for row in rows if row["state"] == state), None)
+
+    with connection, connection.cursor() as cursor:
+        # Its bytes are read, and the merge of its rows waits for this lock.
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('bravo', 0))")
+        live.shell("import tasks", download)
+        moving = wait_for(lambda: shown("PROGRESS"), "Flower to show how far it is")
+        assert re.search(r"[\d,]+ of [\d,]+ bytes", moving["result"])
+        live.assert_no_buyer_in(str(moving))
+    connection.close()
+    wait_for(lambda: shown("SUCCESS"), "Flower to show its end")
+    live.add_worker(concurrency=1)
 
 
 def test_one_message_delivered_to_two_workers_at_once_is_one_download(live):
