@@ -56,6 +56,7 @@ def _put_together(server: Server, faults: Faults, options: argparse.Namespace) -
         orders_per_minute=options.orders_per_minute,
         backlog=options.backlog,
         sp_api_sellers=options.sp_api_sellers,
+        every_family=options.families == "all",
     )
     quotas, record, tokens = Quotas(), Record(), Tokens(options.seed)
     sqs = Sqs(world.clock, faults, seed=options.seed, url=server.url)
@@ -107,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=1, help="same seed, same sellers, orders, reports and faults")
     add("--sellers", type=_at_least(1, int), default=3, help="how many sellers")
     add("--sp-api-sellers", type=_names, default=[], metavar="A,B", help="who sells on SP-API; all others on MWS")
+    add("--families", choices=("new_orders", "all"), default="new_orders", help="what the sellers' reports tell")
     add("--orders-per-minute", type=_at_least(0, float), default=2.0, help="of each seller, in emulated minutes")
     add("--backlog", type=_at_least(0, int), default=5, help="reports that wait at the start, a seller")
     add("--speed", type=_at_least(0.001, float), default=1.0, help="emulated seconds in a real one")

@@ -14,31 +14,40 @@ from operator import itemgetter
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from emulator.orders import Order, make_order_id
-from emulator.reports import NEW_ORDERS, Report, make_columns, make_content_type
-from emulator.requests import MAKING, RETENTION, Request, Schedule, draw_pace
-from emulator.sp_report_types import SHIPPING
+from emulator.backlog import live_before_the_start
+from emulator.reports import Report, make_columns, make_content_type
+from emulator.requests import MAKING, RETENTION, Request, Schedule, draw_pace, still_to_tell
+from emulator.sales import new_order
+from emulator.sold_through import families, sold_through
+from emulator.sp_report_types import kind_of
 from emulator.sp_reports import SpReports
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from emulator.orders import Order
     from emulator.sellers import Seller
     from emulator.sp_reports import Happening
-
-_BACKLOG_INTERVAL = timedelta(minutes=15)
-_BACKLOG_SPAN = timedelta(days=50)
 
 
 class Account:
     """Everything of one account that time or a call changes. Not thread-safe: World's lock guards it."""
 
     def __init__(
-        self, seller: Seller, started: datetime, *, orders_per_minute: float, backlog: int, on_sp_api: bool = False
+        self,
+        seller: Seller,
+        started: datetime,
+        *,
+        orders_per_minute: float,
+        backlog: int,
+        on_sp_api: bool = False,
+        every_family: bool = False,
     ) -> None:
         self.seller = seller
         #: Where its backlog and its first schedule are: at MWS or at SP-API.
         self.on_sp_api = on_sp_api
+        self.api = "sp-api" if on_sp_api else "mws"
+        self.sold_through = sold_through(seller, self.api, every_family=every_family)
         self.orders: dict[str, Order] = {}
         self.reports: dict[str, Report] = {}
         self.requests: dict[str, Request] = {}
@@ -47,11 +56,12 @@ class Account:
         #: Orders that no scheduled report has told yet, oldest first.
         self.fresh: list[Order] = []
         self.sp = SpReports(seller, self.orders)
-        self._started = started.replace(microsecond=0)
+        self.started = started.replace(microsecond=0)
+        self._families = families(self.sold_through)
         self._rate = orders_per_minute / 60
         self._backlog = backlog
         self._open: list[Request] = []
-        self._random = Random(f"{seller.seed}/{seller.account}/sales")
+        self.random = Random(f"{seller.seed}/{seller.account}/sales")
         self._next_sale: datetime | None = None
         # Accounts in the same country count their reports alike: ids are unique only within an account.
         self._ids = Random(f"{seller.seed}/{seller.home.country}/ids")
@@ -63,17 +73,21 @@ class Account:
         """Lets everything happen that is due by `now`."""
         if not self._born:
             self._born = True
-            self._live_before_the_start()
+            live_before_the_start(self, self._backlog)
         while (happening := self._next_happening()) and happening[0] <= now:
             moment, happen = happening
-            self._sell_until(moment)
+            self.sell_until(moment)
             happen(moment)
-        self._sell_until(now)
+        self.sell_until(now)
 
     def as_json(self, *, both_apis: bool = False) -> dict[str, Any]:
         """What a client needs to know to call for this seller: keys of the API that it sells on, or of both."""
-        apis = ("mws", "sp-api") if both_apis else ("sp-api",) if self.on_sp_api else ("mws",)
-        return self.seller.as_account(*apis)
+        apis = ("mws", "sp-api") if both_apis else (self.api,)
+        return self.seller.as_account(*apis) | {"report_types": self.sold_through}
+
+    def begin_selling(self, since: datetime) -> None:
+        """Orders from then on."""
+        self._next_sale = self._after(since)
 
     def stop_selling(self, now: datetime) -> None:
         """No more orders from now on."""
@@ -87,12 +101,7 @@ class Account:
 
     def sell(self, moment: datetime, order_id: str | None = None) -> Order:
         """One order, sold at `moment` (to the second below); it may change by itself later."""
-        serial = len(self.orders) + 1
-        sold_at = moment.replace(microsecond=0)
-        changes: list[datetime] = []
-        while self._random.random() < 0.2:
-            changes.append((changes or [sold_at])[-1] + timedelta(minutes=self._random.randrange(5, 180)))
-        order = Order(self.seller, serial, order_id or make_order_id(self.seller, serial), sold_at, tuple(changes))
+        order = new_order(self.seller, len(self.orders) + 1, moment, self.random, self._families, order_id)
         self.orders[order.order_id] = order
         self.fresh.append(order)
         self.sp.fresh.append(order)
@@ -103,17 +112,30 @@ class Account:
         self.schedules[report_type] = Schedule(report_type, name, period, due.replace(microsecond=0))
 
     def make_scheduled(self, report_type: str, due: datetime) -> Report | None:
-        """The scheduled report of `due`: the orders that are new since the last one, and none at all without any."""
-        if report_type != NEW_ORDERS or not self.fresh:
+        """The scheduled report of `due`, and none at all without anything to tell: of New Orders what is new since the
+        last one, of all others what there is. A picture is made also of nothing."""
+        kind = kind_of(report_type)
+        if kind is None:
             return None
-        orders, self.fresh = self.fresh, []
-        if self._random.random() < 0.05 and (before := self._told_last()):
-            orders = [before, *orders]  # rare, says the documentation: an order is told twice even by schedule
         submitted = due.replace(microsecond=0)
+        if kind.family == "new_orders":
+            told = self._new_since(due)
+        else:
+            told = Request(report_type, report_type, submitted, submitted, submitted, submitted, None).tells(
+                self.orders.values(), due
+            )
+        if not told and not kind.picture:
+            return None
         request = self._enter_request(report_type, submitted, submitted, submitted, submitted + MAKING)
         request.scheduled = True
-        request.columns = make_columns(self.seller, requested=False)
-        return self._make(request, submitted + MAKING, [(order, order.form_at(due)) for order in orders])
+        request.columns = make_columns(kind, self.seller, requested=False)
+        return self._make(request, submitted + MAKING, told, taken_at=due)
+
+    def _new_since(self, due: datetime) -> list[tuple[Order, int]]:
+        orders, self.fresh = still_to_tell(self.fresh, due)
+        if orders and self.random.random() < 0.05 and (before := self._told_last()):
+            orders = [before, *orders]  # rare, says the documentation: an order is told twice even by schedule
+        return [(order, order.form_at(due)) for order in orders]
 
     def request(
         self,
@@ -131,7 +153,8 @@ class Account:
         submitted = now.replace(microsecond=0)
         request = self._enter_request(report_type, start, end, submitted, None)
         request.started_at = submitted + waits
-        request.columns = make_columns(self.seller, requested=True, sales_channel=sales_channel)
+        kind = kind_of(report_type)
+        request.columns = make_columns(kind, self.seller, requested=True, sales_channel=sales_channel)
         request.countries = countries
         request.doomed = fault == "cancelled"
         if fault != "stuck_request":
@@ -171,71 +194,24 @@ class Account:
         content_type: str | None = None,
         requested: bool = False,
         foreign: bool = False,
+        withheld: bool = False,
     ) -> Report:
         """A report out of turn: of these orders, or with these very bytes."""
         moment = available_at.replace(microsecond=0)
         request = self._enter_request(report_type, moment, moment, moment, moment)
         request.scheduled = not requested
-        request.columns = make_columns(self.seller, requested=requested)
-        return self._make(request, moment, told, body=body, content_type=content_type, foreign=foreign)
+        request.columns = make_columns(kind_of(report_type), self.seller, requested=requested)
+        return self._make(
+            request, moment, told, body=body, content_type=content_type, foreign=foreign, withheld=withheld
+        )
+
+    def finish_at(self, report_type: str, start: datetime, moment: datetime) -> None:
+        """A report of [start, moment) that somebody asked for then."""
+        request = self._enter_request(report_type, start, moment, moment, moment + MAKING)
+        request.columns = make_columns(kind_of(report_type), self.seller, requested=True)
+        self._finish(request, moment + MAKING)
 
     # --- how time passes -------------------------------------------------------------------------------------------
-
-    def _live_before_the_start(self) -> None:
-        """The backlog: reports of the past hours that nobody has fetched, every fifth of them one asked for by hand."""
-        interval = min(_BACKLOG_INTERVAL, (_BACKLOG_SPAN / max(self._backlog, 1)))
-        first = (self._started - self._backlog * interval).replace(microsecond=0)
-        self._next_sale = self._after(first - interval)
-        if self.on_sp_api:
-            self._live_on_sp_api_before_the_start(first, interval)
-            return
-        self._add_foreign_reports(first)
-        for number in range(self._backlog):
-            moment = (first + number * interval).replace(microsecond=0)
-            self._sell_until(moment)
-            if not self.fresh:
-                self.sell(moment)
-            if number % 5 == 4:
-                request = self._enter_request(NEW_ORDERS, moment - 5 * interval, moment, moment, moment + MAKING)
-                request.columns = make_columns(self.seller, requested=True)
-                self._finish(request, moment + MAKING)
-            else:
-                self.make_scheduled(NEW_ORDERS, moment)
-        first_due = self._started + timedelta(seconds=self._random.randrange(60, 900))
-        self.schedule(NEW_ORDERS, "_15_MINUTES_", timedelta(minutes=15), first_due)
-
-    def _live_on_sp_api_before_the_start(self, first: datetime, interval: timedelta) -> None:
-        schedule = self.sp.schedule(SHIPPING, "PT15M", timedelta(minutes=15), first, covered_until=first - interval)
-        for number in range(self._backlog):
-            moment = (first + number * interval).replace(microsecond=0)
-            self._sell_until(moment)
-            if not self.sp.fresh:
-                self.sell(moment)
-            if number % 5 == 4:
-                self.sp.finish(self.sp.enter(SHIPPING, moment - 5 * interval, moment, moment), moment + MAKING)
-            else:
-                self.sp.make_scheduled(schedule, moment)
-        schedule.due = (self._started + timedelta(seconds=self._random.randrange(60, 900))).replace(microsecond=0)
-
-    def _add_foreign_reports(self, moment: datetime) -> None:
-        """What an unfiltered listing also holds, as recorded: it is nobody's order report."""
-        summary = (
-            b"Feed Processing Summary:\n\tNumber of records processed\t\t12\n\tNumber of records successful\t\t12\n\n"
-        )
-        settlement = b"settlement-id\tsettlement-start-date\tsettlement-end-date\ttotal-amount\tcurrency\n"
-        for minutes, report_type, body in (
-            (1, "FeedSummaryReport", summary),
-            (2, "_GET_V2_SETTLEMENT_REPORT_DATA_FLAT_FILE_", settlement),
-            (3, "FeedSummaryReport", summary),
-        ):
-            self.add_report(
-                report_type,
-                moment - timedelta(minutes=minutes),
-                body=body,
-                content_type="text/plain",
-                requested=True,
-                foreign=True,
-            )
 
     def _next_happening(self) -> Happening | None:
         happenings: list[Happening] = [(s.due, partial(self._keep_to, s)) for s in self.schedules.values()]
@@ -246,20 +222,21 @@ class Account:
         self.make_scheduled(schedule.report_type, moment)
         schedule.due += schedule.period
 
-    def _sell_until(self, moment: datetime) -> None:
+    def sell_until(self, moment: datetime) -> None:
+        """All that is sold by itself until `moment`."""
         while self._next_sale and self._next_sale <= moment:
             self.sell(self._next_sale)
             self._next_sale = self._after(self._next_sale)
 
     def _after(self, moment: datetime) -> datetime | None:
-        return moment + timedelta(seconds=self._random.expovariate(self._rate)) if self._rate else None
+        return moment + timedelta(seconds=self.random.expovariate(self._rate)) if self._rate else None
 
     def _finish(self, request: Request, moment: datetime) -> None:
         self._open = [other for other in self._open if other is not request]
         if request.doomed:
             request.cancelled = True
             return
-        if request.report_type == NEW_ORDERS and (told := request.tells(self.orders.values(), moment)):
+        if told := request.tells(self.orders.values(), moment):
             self._make(request, moment, told)
 
     def _make(
@@ -271,6 +248,8 @@ class Account:
         body: bytes | None = None,
         content_type: str | None = None,
         foreign: bool = False,
+        withheld: bool = False,
+        taken_at: datetime | None = None,
     ) -> Report:
         report = Report(
             seller=self.seller,
@@ -278,19 +257,27 @@ class Account:
             request_id=request.request_id,
             report_type=request.report_type,
             available_at=available_at,
+            kind=kind_of(request.report_type),
             columns=request.columns,
             told=tuple(told),
+            taken_at=taken_at,
             body=body,
             content_type=content_type or make_content_type(self.seller.home, len(self.reports)),
             requested=not request.scheduled,
             foreign=foreign,
+            withheld=withheld,
         )
         request.report_id = report.report_id
         self.reports[report.report_id] = report
         return report
 
     def _told_last(self) -> Order | None:
-        return next((report.told[-1][0] for report in reversed(self.reports.values()) if report.told), None)
+        told = (
+            r.told[-1][0]
+            for r in reversed(self.reports.values())
+            if r.told and r.kind and r.kind.family == "new_orders"
+        )
+        return next(told, None)
 
     def _enter_request(
         self, report_type: str, start: datetime, end: datetime, submitted_at: datetime, done_at: datetime | None

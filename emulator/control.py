@@ -12,7 +12,7 @@ from emulator.clock import iso
 from emulator.orders import make_item_id
 from emulator.quota import LIMITS, SP_LIMITS, Limit
 from emulator.reports import NEW_ORDERS
-from emulator.sp_control import add_sp_report
+from emulator.sp_control import add_sp_report, orders_of_report, tells_new_orders
 
 if TYPE_CHECKING:
     from emulator.account import Account
@@ -133,10 +133,8 @@ class Control:
         account, now = self._account(body)
         if body.get("api", "mws") == "sp-api":
             return {"report_ids": [add_sp_report(account, body, now) for _ in range(int(body.get("count", 1)))]}
-        if (report_type := body.get("report_type", NEW_ORDERS)) == NEW_ORDERS or "body_base64" in body:
-            made = [_add_report(account, report_type, body, now) for _ in range(int(body.get("count", 1)))]
-            return {"report_ids": made}
-        raise ValueError(f"nothing is sold through {report_type}: give its bytes as body_base64")
+        report_type = body.get("report_type", NEW_ORDERS)
+        return {"report_ids": [_add_report(account, report_type, body, now) for _ in range(int(body.get("count", 1)))]}
 
     def notify(self, body: dict[str, Any]) -> dict[str, Any]:
         account, _ = self._account(body) if "account" in body else (None, None)
@@ -219,38 +217,31 @@ def _add_report(account: Account, report_type: str, body: dict[str, Any], now: d
             report_type, available_at, body=content, content_type=content_type, requested=requested
         )
         return report.report_id
-    if "order_ids" in body:
-        orders = [account.orders[order_id] for order_id in body["order_ids"]]
-    else:
-        orders = account.fresh or [account.sell(now)]
-    if not requested:
-        told = {order.order_id for order in orders}
-        account.fresh = [order for order in account.fresh if order.order_id not in told]
+    told = orders_of_report(account, account.fresh, report_type, body, now)
+    if tells_new_orders(report_type) and not requested:
+        ids = {order.order_id for order, _ in told}
+        account.fresh = [order for order in account.fresh if order.order_id not in ids]
     report = account.add_report(
         report_type,
         available_at,
-        told=[(order, order.form_at(now)) for order in orders],
+        told=told,
         content_type=body.get("content_type"),
         requested=requested,
+        withheld=bool(body.get("withheld", False)),
     )
     return report.report_id
 
 
 def _sell_or_change(account: Account, wanted: dict[str, Any], now: datetime) -> Order:
-    """`wanted` is an order_id and lines; columns that a line does not give are believable, or as they were."""
-    given: list[Line] = wanted["lines"]
+    """`wanted` is an order_id, its lines and its status; what it does not give is believable, or as it was."""
+    given, status = list(wanted.get("lines", ())), wanted.get("status")
+    if status not in {None, "Pending", "Unshipped", "Shipped", "Cancelled"}:
+        raise ValueError("status is one of Pending, Unshipped, Shipped, Cancelled")
     for cells in given:
         _check_cells(account, cells)
     order = account.orders.get(wanted["order_id"])
     if order is None:
-        order = account.sell(now, wanted["order_id"])
-        order.changes = ()
-        as_sold = order.lines(0)
-        order.given[0] = [
-            as_sold[number % len(as_sold)] | {"order-item-id": _item_id(order, number)} | cells
-            for number, cells in enumerate(given)
-        ]
-        return order
+        return _sell_so(account, wanted, given, status, now)
     lines = order.lines(order.form_at(now))
     places = {line["order-item-id"]: number for number, line in enumerate(lines)}
     for number, cells in enumerate(given):
@@ -259,7 +250,20 @@ def _sell_or_change(account: Account, wanted: dict[str, Any], now: datetime) -> 
             lines[place] |= cells
         else:
             lines.append(lines[-1] | {"order-item-id": _item_id(order, len(lines))} | cells)
-    order.give(lines, now)
+    order.give(lines, now, status)
+    return order
+
+
+def _sell_so(account: Account, wanted: dict[str, Any], given: list[Line], status: str | None, now: datetime) -> Order:
+    order = account.sell(now, wanted["order_id"])
+    order.changes, order.statuses = (), {0: status} if status else {}
+    order.by_amazon = bool(wanted.get("by_amazon", False))
+    order.pending_since = order.sold_at if status == "Pending" else None
+    as_sold = order.lines(0)
+    order.given[0] = [
+        as_sold[number % len(as_sold)] | {"order-item-id": _item_id(order, number)} | cells
+        for number, cells in enumerate(given or as_sold)
+    ]
     return order
 
 

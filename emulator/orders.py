@@ -3,7 +3,8 @@
 An order knows when it was sold and when it changed; its content is a function of the seed. So a seller may have a
 hundred thousand of them and start at once.
 
-A *form* is the state of an order between two changes: form 0 as sold, form 1 after the first change, and so on.
+A *form* is the state of an order between two changes: form 0 as it began, form 1 after the first change, and so on.
+That it was paid for or shipped is a change of its status alone.
 """
 
 from __future__ import annotations
@@ -28,14 +29,18 @@ Line = dict[str, str]
 
 @dataclass(slots=True)
 class Order:
-    """`sold_at` is when it left Pending: from then on reports may tell it. `changes` are later moments, ascending."""
+    """`sold_at` is when it left Pending. `changes` are moments in ascending order; `statuses` the status that it has
+    from a form on, Unshipped without one. `pending_since` is when it was placed, where it waited for its payment."""
 
     seller: Seller
     serial: int
     order_id: str
     sold_at: datetime
     changes: tuple[datetime, ...] = ()
+    statuses: dict[int, str] = field(default_factory=dict)
     given: dict[int, list[Line]] = field(default_factory=dict)
+    pending_since: datetime | None = None
+    by_amazon: bool = False
 
     @property
     def marketplace(self) -> Marketplace:
@@ -46,26 +51,57 @@ class Order:
         """Which form it has at `moment`."""
         return sum(change <= moment for change in self.changes)
 
+    @property
+    def placed_at(self) -> datetime:
+        """When its buyer placed it."""
+        return self.pending_since or _begin(self)[2]
+
+    def updated_at(self, form: int) -> datetime:
+        """When it came into that form."""
+        return self.changes[form - 1] if form else self.pending_since or self.sold_at
+
+    def status(self, form: int) -> str:
+        """Pending, Unshipped, Shipped or Cancelled, in that form."""
+        return next((word for known, word in sorted(self.statuses.items(), reverse=True) if known <= form), "Unshipped")
+
+    def is_fulfillable(self, form: int) -> bool:
+        """Whether the seller has it to ship, or had: it was paid for, and Amazon does not ship it."""
+        return not self.by_amazon and self.status(form) != "Pending"
+
     def size(self, form: int) -> int:
         """How many lines it has in that form."""
-        return len(self.given[form]) if form in self.given else _SIZES[self.serial % len(_SIZES)]
+        base = self._given_by(form)
+        return _SIZES[self.serial % len(_SIZES)] if base is None else len(self.given[base])
 
     def lines(self, form: int) -> list[Line]:
         """Its lines in that form. Fresh dictionaries: the caller may change them."""
-        if form in self.given:
-            return [dict(line) for line in self.given[form]]
-        lines = _lines_as_sold(self)
-        for number in range(form):
-            _change(lines, Random(f"{self.seller.seed}/{self.seller.account}/{self.serial}/change/{number}"), self)
+        base = self._given_by(form)
+        lines = _lines_as_sold(self) if base is None else [dict(line) for line in self.given[base]]
+        for number in range(base or 0, form):
+            if number + 1 not in self.statuses:
+                _change(lines, Random(f"{self.seller.seed}/{self.seller.account}/{self.serial}/change/{number}"), self)
         return lines
 
-    def give(self, lines: list[Line], moment: datetime) -> None:
-        """From `moment` on it has these very lines; what would have changed by itself later no longer does.
+    def give(self, lines: list[Line], moment: datetime, status: str | None = None) -> None:
+        """From `moment` on it has these very lines, and that status; what would have changed by itself later no longer
+        does.
 
         A form that a report may have told already is never touched: a report's bytes do not change.
         """
+        before = self.status(self.form_at(moment))
         self.changes = (*(change for change in self.changes if change <= moment), moment)
-        self.given[len(self.changes)] = lines
+        form = len(self.changes)
+        self.statuses = {known: word for known, word in self.statuses.items() if known < form}
+        self.given = {known: told for known, told in self.given.items() if known < form}
+        self.given[form] = lines
+        if status and status != before:
+            self.statuses[form] = status
+            if before == "Pending":
+                self.sold_at = moment.replace(microsecond=0)
+
+    def _given_by(self, form: int) -> int | None:
+        """The newest form up to this one whose lines were given by hand."""
+        return max((known for known in self.given if known <= form), default=None)
 
 
 def make_order_id(seller: Seller, serial: int) -> str:
@@ -83,9 +119,9 @@ def make_item_id(seller: Seller, serial: int, line: int) -> str:
 
 def _lines_as_sold(order: Order) -> list[Line]:
     seller = order.seller
-    random = Random(f"{seller.seed}/{seller.account}/{order.serial}")
     marketplace = order.marketplace
-    common = _common_cells(order, random, marketplace)
+    random, buyer, placed = _begin(order)
+    common = _common_cells(order, random, marketplace, buyer, placed)
     products = random.sample(seller.goods[marketplace.country], k=order.size(0))
     common["number-of-items"] = str(len(products))
     return [
@@ -94,11 +130,17 @@ def _lines_as_sold(order: Order) -> list[Line]:
     ]
 
 
-def _common_cells(order: Order, random: Random, marketplace: Marketplace) -> Line:
-    words = WORDS[marketplace.words]
-    buyer = _name(random, marketplace.words)
-    local = timezone(timedelta(hours=marketplace.offset))
+def _begin(order: Order) -> tuple[Random, str, datetime]:
+    """The chance that the rest of its content comes of, the buyer, and when it was placed."""
+    random = Random(f"{order.seller.seed}/{order.seller.account}/{order.serial}")
+    buyer = _name(random, order.marketplace.words)
     placed = order.sold_at - timedelta(seconds=random.randrange(60, 1800))
+    return random, buyer, order.pending_since or placed
+
+
+def _common_cells(order: Order, random: Random, marketplace: Marketplace, buyer: str, placed: datetime) -> Line:
+    words = WORDS[marketplace.words]
+    local = timezone(timedelta(hours=marketplace.offset))
     ship_by = (order.sold_at + timedelta(days=2)).astimezone(local).replace(hour=23, minute=59, second=59)
     city, state, postal_code = random.choice(words["cities"])
     phone = f"555-01{random.randrange(100):02}"
@@ -107,8 +149,8 @@ def _common_cells(order: Order, random: Random, marketplace: Marketplace) -> Lin
     paid_zone = random.choice((local, UTC))
     return {
         "order-id": order.order_id,
-        "purchase-date": _iso(placed.astimezone(local)),
-        "payments-date": _iso(order.sold_at.astimezone(paid_zone)),
+        "purchase-date": iso_with_offset(placed.astimezone(local)),
+        "payments-date": iso_with_offset(order.sold_at.astimezone(paid_zone)),
         "buyer-email": f"{random.randbytes(7).hex()}@marketplace.{marketplace.domain}",
         "buyer-name": buyer,
         "buyer-phone-number": phone,
@@ -123,10 +165,10 @@ def _common_cells(order: Order, random: Random, marketplace: Marketplace) -> Lin
         "ship-country": marketplace.country,
         "ship-phone-number": phone,
         "sales-channel": marketplace.domain.capitalize(),
-        "earliest-ship-date": _iso(order.sold_at),
-        "latest-ship-date": _iso(ship_by),
-        "earliest-delivery-date": _iso(ship_by + timedelta(days=1)),
-        "latest-delivery-date": _iso(ship_by + timedelta(days=4)),
+        "earliest-ship-date": iso_with_offset(order.sold_at),
+        "latest-ship-date": iso_with_offset(ship_by),
+        "earliest-delivery-date": iso_with_offset(ship_by + timedelta(days=1)),
+        "latest-delivery-date": iso_with_offset(ship_by + timedelta(days=4)),
         "is-business-order": "true" if business else "false",
         "purchase-order-number": f"PO-{random.randrange(10000):05}" if business else "",
         "price-designation": "Business Price" if business else "",
@@ -146,10 +188,10 @@ def _line_cells(order: Order, random: Random, marketplace: Marketplace, number: 
         "item-promotion-id": "",
     }
     _price(line, marketplace, product.cents, quantity)
-    line["shipping-price"] = _money(marketplace, random.choice((0, 0, 399, 599)))
-    line["shipping-tax"] = _money(marketplace, 0)
+    line["shipping-price"] = money(marketplace, random.choice((0, 0, 399, 599)))
+    line["shipping-tax"] = money(marketplace, 0)
     if random.random() < 0.1:
-        line["item-promotion-discount"] = _money(marketplace, product.cents // 10)
+        line["item-promotion-discount"] = money(marketplace, product.cents // 10)
         line["item-promotion-id"] = f"Coupon {random.randrange(1000)}"
     return line
 
@@ -178,11 +220,12 @@ def _price(line: Line, marketplace: Marketplace, cents: int, quantity: int) -> N
     percent = marketplace.tax_percent
     tax = total * percent // (100 + percent) if marketplace.tax_included else total * percent // 100
     line["quantity-purchased"] = str(quantity)
-    line["item-price"] = _money(marketplace, total)
-    line["item-tax"] = _money(marketplace, tax)
+    line["item-price"] = money(marketplace, total)
+    line["item-tax"] = money(marketplace, tax)
 
 
-def _money(marketplace: Marketplace, cents: int) -> str:
+def money(marketplace: Marketplace, cents: int) -> str:
+    """An amount in the smallest unit of its currency, as reports write it."""
     return f"{cents / 10**marketplace.decimals:.{marketplace.decimals}f}"
 
 
@@ -191,5 +234,6 @@ def _name(random: Random, language: str) -> str:
     return f"{last}\u3000{first}" if language == "ja" else f"{first} {last}"
 
 
-def _iso(moment: datetime) -> str:
+def iso_with_offset(moment: datetime) -> str:
+    """A time as reports write it: to the second, with an offset."""
     return moment.isoformat(timespec="seconds")

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from emulator.reports.kind import Window
+from emulator.sp_report_types import kind_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
@@ -14,8 +17,6 @@ if TYPE_CHECKING:
     from emulator.orders import Order
 
 RETENTION = timedelta(days=90)
-#: A requested New Orders report goes back no further (MWS documentation, ReportType).
-REACH = timedelta(days=60)
 #: Recorded 2018 traffic: a scheduled report is complete about 13 seconds after its time.
 MAKING = timedelta(seconds=13)
 _SLOW = timedelta(hours=2), timedelta(hours=6)
@@ -52,12 +53,15 @@ class Request:
 
     def tells(self, orders: Iterable[Order], moment: datetime) -> list[tuple[Order, int]]:
         """Every order of its window and countries in the form it has at `moment`, whoever told it before."""
-        start = max(self.start, moment - REACH)
+        kind, window = kind_of(self.report_type), Window(self.start, self.end, moment)
+        if kind is None:
+            return []
+        forms = ((order, order.form_at(moment)) for order in orders)
         return [
-            (order, order.form_at(moment))
-            for order in orders
-            if start <= order.sold_at < self.end
-            and (self.countries is None or order.marketplace.country in self.countries)
+            (order, form)
+            for order, form in forms
+            if (self.countries is None or order.marketplace.country in self.countries)
+            and kind.tells(order, form, window)
         ]
 
 
@@ -75,3 +79,15 @@ def draw_pace(random: Random, fault: str | None) -> tuple[timedelta, timedelta]:
     """How long a request waits, and how long it is then worked on: within a minute together, unless it is slow."""
     pace = timedelta(seconds=random.randrange(3, 15)), timedelta(seconds=random.randrange(10, 45))
     return _SLOW if fault == "slow_request" else pace
+
+
+def still_to_tell(fresh: Iterable[Order], moment: datetime) -> tuple[list[Order], list[Order]]:
+    """Of orders that no scheduled report of New Orders has told: those that one of `moment` tells, and those that wait
+    to be paid for. What Amazon ships is told by none."""
+    ready: list[Order] = []
+    waiting: list[Order] = []
+    for order in fresh:
+        if not order.by_amazon:
+            paid = order.sold_at <= moment and order.is_fulfillable(order.form_at(moment))
+            (ready if paid else waiting).append(order)
+    return ready, waiting

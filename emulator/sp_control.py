@@ -6,7 +6,9 @@ import base64
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from emulator.sp_report_types import SHIPPING
+from emulator.reports.kind import Window
+from emulator.requests import still_to_tell
+from emulator.sp_report_types import SHIPPING, kind_of
 
 if TYPE_CHECKING:
     from emulator.account import Account
@@ -29,18 +31,22 @@ def add_sp_report(account: Account, body: dict[str, Any], now: datetime) -> str:
     if fate == "CANCELLED" and "body_base64" in body:
         raise ValueError("a CANCELLED report has no document")
     content = base64.b64decode(body["body_base64"], validate=True) if "body_base64" in body else None
-    if fate == "DONE" and content is None and report_type != SHIPPING:
+    if fate == "DONE" and content is None and kind_of(report_type) is None:
         raise ValueError(f"nothing is sold through {report_type}: give its bytes as body_base64")
-    orders = _orders(account, body, now) if fate == "DONE" and content is None else []
-    report = _enter(account, report_type, orders, body, now)
+    wanted = fate == "DONE" and content is None
+    told = orders_of_report(account, account.sp.fresh, report_type, body, now) if wanted else []
+    if wanted and tells_new_orders(report_type) and not body.get("requested", False):
+        account.sp.take(order for order, _ in told)
+    report = _enter(account, report_type, [order for order, _ in told], body, now)
     report.fate = fate
-    if orders or content is not None:
+    if wanted or content is not None:
         account.sp.attach(
             report,
-            told=[(order, order.form_at(now)) for order in orders],
+            told=told,
             body=content,
             content_type=body.get("content_type"),
             gzip=bool(body["gzip"]) if "gzip" in body else None,
+            withheld=bool(body.get("withheld", False)),
         )
     return report.request_id
 
@@ -61,14 +67,31 @@ def _enter(account: Account, report_type: str, orders: list[Order], body: dict[s
     return report
 
 
-def _orders(account: Account, body: dict[str, Any], now: datetime) -> list[Order]:
+def orders_of_report(
+    account: Account, fresh: list[Order], report_type: str, body: dict[str, Any], now: datetime
+) -> list[tuple[Order, int]]:
+    """What a report out of turn tells: the named orders, each as it is; else New Orders that are `fresh` (sold for it,
+    if need be), and of other types all there is. Raises ValueError where such a report does not tell a named order."""
+    kind = kind_of(report_type)
+    if kind is None:
+        raise ValueError(f"nothing is sold through {report_type}: give its bytes as body_base64")
     if "order_ids" in body:
         orders = [account.orders[order_id] for order_id in body["order_ids"]]
+    elif kind.family == "new_orders":
+        orders = still_to_tell(fresh, now)[0] or [account.sell(now)]
     else:
-        orders = account.sp.fresh or [account.sell(now)]
-    if not body.get("requested", False):
-        account.sp.take(orders)
-    return orders
+        orders = list(account.orders.values())
+    everything = Window(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), now)
+    told = [(order, form) for order in orders if kind.tells(order, form := order.form_at(now), everything)]
+    if "order_ids" in body and len(told) < len(orders):
+        raise ValueError(f"not all of these orders are such that {report_type} tells of them")
+    return told
+
+
+def tells_new_orders(report_type: str) -> bool:
+    """Whether what it tells is told by no later schedule."""
+    kind = kind_of(report_type)
+    return kind is not None and kind.family == "new_orders"
 
 
 def _moment(body: dict[str, Any], name: str) -> datetime | None:

@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from emulator.report_types import ReportType
+from emulator.report_types import REPORT_TYPES, ReportType, of_japan, on_request
+from emulator.reports import all_orders, fba_shipments, new_orders, pending, unshipped
+
+if TYPE_CHECKING:
+    from emulator.reports.kind import Kind
 
 #: The type that sells and schedules here: New Orders, with the columns that MWS gave it.
 SHIPPING = "GET_FLAT_FILE_ORDER_REPORT_DATA_SHIPPING"
 
-_RESTRICTED = ReportType(restricted=True)
-_XML = ReportType(restricted=True, requestable=False)
-_REQUEST_ONLY = ReportType(schedulable=False)
-_JAPAN = ReportType(country="JP")
+
+def _restricted(kind: Kind, *, requestable: bool = True) -> ReportType:
+    return ReportType(kind, restricted=True, requestable=requestable)
+
 
 SP_REPORT_TYPES: dict[str, ReportType] = {
-    SHIPPING: _RESTRICTED,
-    "GET_FLAT_FILE_ORDER_REPORT_DATA_INVOICING": _RESTRICTED,
-    "GET_FLAT_FILE_ORDER_REPORT_DATA_TAX": _RESTRICTED,
-    "GET_ORDER_REPORT_DATA_SHIPPING": _XML,
-    "GET_ORDER_REPORT_DATA_INVOICING": _XML,
-    "GET_ORDER_REPORT_DATA_TAX": _XML,
-    "GET_FLAT_FILE_ACTIONABLE_ORDER_DATA_SHIPPING": _RESTRICTED,
-    "GET_FLAT_FILE_ALL_ORDERS_DATA_BY_LAST_UPDATE_GENERAL": _REQUEST_ONLY,
-    "GET_FLAT_FILE_ALL_ORDERS_DATA_BY_ORDER_DATE_GENERAL": _REQUEST_ONLY,
-    "GET_FLAT_FILE_ARCHIVED_ORDERS_DATA_BY_ORDER_DATE": _REQUEST_ONLY,
-    "GET_XML_ALL_ORDERS_DATA_BY_LAST_UPDATE_GENERAL": _REQUEST_ONLY,
-    "GET_XML_ALL_ORDERS_DATA_BY_ORDER_DATE_GENERAL": _REQUEST_ONLY,
-    "GET_FLAT_FILE_PENDING_ORDERS_DATA": _JAPAN,
-    "GET_PENDING_ORDERS_DATA": _JAPAN,
-    "GET_CONVERGED_FLAT_FILE_PENDING_ORDERS_DATA": _JAPAN,
-    "GET_AMAZON_FULFILLED_SHIPMENTS_DATA_GENERAL": _REQUEST_ONLY,
-    "GET_AMAZON_FULFILLED_SHIPMENTS_DATA_INVOICING": ReportType(schedulable=False, restricted=True),
-    "GET_AMAZON_FULFILLED_SHIPMENTS_DATA_TAX": ReportType(schedulable=False, restricted=True),
+    SHIPPING: _restricted(new_orders.FLAT),
+    "GET_FLAT_FILE_ORDER_REPORT_DATA_INVOICING": _restricted(new_orders.INVOICING),
+    "GET_FLAT_FILE_ORDER_REPORT_DATA_TAX": _restricted(new_orders.TAX),
+    "GET_ORDER_REPORT_DATA_SHIPPING": _restricted(new_orders.XML, requestable=False),
+    "GET_ORDER_REPORT_DATA_INVOICING": _restricted(new_orders.XML, requestable=False),
+    "GET_ORDER_REPORT_DATA_TAX": _restricted(new_orders.XML, requestable=False),
+    "GET_FLAT_FILE_ACTIONABLE_ORDER_DATA_SHIPPING": _restricted(unshipped.FLAT),
+    "GET_FLAT_FILE_ALL_ORDERS_DATA_BY_LAST_UPDATE_GENERAL": on_request(all_orders.BY_UPDATE),
+    "GET_FLAT_FILE_ALL_ORDERS_DATA_BY_ORDER_DATE_GENERAL": on_request(all_orders.BY_ORDER_DATE),
+    "GET_FLAT_FILE_ARCHIVED_ORDERS_DATA_BY_ORDER_DATE": on_request(all_orders.ARCHIVED),
+    "GET_XML_ALL_ORDERS_DATA_BY_LAST_UPDATE_GENERAL": on_request(all_orders.XML_BY_UPDATE),
+    "GET_XML_ALL_ORDERS_DATA_BY_ORDER_DATE_GENERAL": on_request(all_orders.XML_BY_ORDER_DATE),
+    "GET_FLAT_FILE_PENDING_ORDERS_DATA": of_japan(pending.FLAT),
+    "GET_PENDING_ORDERS_DATA": of_japan(pending.XML),
+    "GET_CONVERGED_FLAT_FILE_PENDING_ORDERS_DATA": of_japan(pending.FLAT),
+    "GET_AMAZON_FULFILLED_SHIPMENTS_DATA_GENERAL": on_request(fba_shipments.FLAT),
+    "GET_AMAZON_FULFILLED_SHIPMENTS_DATA_INVOICING": on_request(fba_shipments.FLAT, restricted=True),
+    "GET_AMAZON_FULFILLED_SHIPMENTS_DATA_TAX": on_request(fba_shipments.FLAT, restricted=True),
 }
 
 #: How often a schedule makes a report. A month is 30 days here.
@@ -67,3 +72,9 @@ def rivals(report_type: str) -> set[str]:
         if report_type in pair:
             return pair - {report_type}
     return set()
+
+
+def kind_of(report_type: str) -> Kind | None:
+    """What a report type of either API tells; None for one that is no order report."""
+    known = REPORT_TYPES.get(report_type) or SP_REPORT_TYPES.get(report_type)
+    return known.kind if known else None

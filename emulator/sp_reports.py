@@ -17,8 +17,8 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from emulator.reports import Report, make_columns
-from emulator.requests import MAKING, RETENTION, Request, Schedule, draw_pace
-from emulator.sp_report_types import SHIPPING
+from emulator.requests import MAKING, RETENTION, Request, Schedule, draw_pace, still_to_tell
+from emulator.sp_report_types import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -174,7 +174,8 @@ class SpReports:
         return schedule
 
     def make_scheduled(self, schedule: SpSchedule, due: datetime, *, fault: str | None = None) -> SpReport:
-        """The report of `due`: the orders of its interval that no schedule has told; CANCELLED without any.
+        """The report of `due`: New Orders of its interval that no schedule has told, of other families what there is;
+        CANCELLED without any, but for a picture.
 
         What one that is fated otherwise did not tell, no later one tells: a schedule covers each interval once.
         """
@@ -189,19 +190,24 @@ class SpReports:
             schedule_id=schedule.schedule_id,
         )
         self._doom(report, fault)
-        if schedule.report_type == SHIPPING:
+        kind = kind_of(schedule.report_type)
+        if kind and kind.family == "new_orders":
             # What is sold within the very second of `due`, but after it, is for the next report.
             countries = report.countries or frozenset()
-            fresh = [o for o in self.fresh if start <= o.sold_at <= due and o.marketplace.country in countries]
+            ready, _ = still_to_tell(self.fresh, due)
+            fresh = [o for o in ready if start <= o.sold_at and o.marketplace.country in countries]
             self.take(fresh)
-            if fresh and report.fate == "DONE":
-                self.attach(report, told=[(order, order.form_at(due)) for order in fresh])
+            told = [(order, order.form_at(due)) for order in fresh]
+        else:
+            told = report.tells(self._orders.values(), due)
+        if report.fate == "DONE" and kind and (told or kind.picture):
+            self.attach(report, told=told, taken_at=due)
         return report
 
     def take(self, orders: Iterable[Order]) -> None:
         """These are told: the schedules need not tell them any more."""
         told = {order.order_id for order in orders}
-        self.fresh = [order for order in self.fresh if order.order_id not in told]
+        self.fresh = [order for order in self.fresh if order.order_id not in told and not order.by_amazon]
 
     def enter(
         self,
@@ -226,7 +232,9 @@ class SpReports:
             submitted_at=moment,
             started_at=moment + timedelta(seconds=3),
             done_at=moment + MAKING,
-            columns=make_columns(self._seller, requested=schedule_id is None, sales_channel=sales_channel),
+            columns=make_columns(
+                kind_of(report_type), self._seller, requested=schedule_id is None, sales_channel=sales_channel
+            ),
             countries=frozenset(m.country for m in self._seller.marketplaces if m.marketplace_id in wanted),
             scheduled=schedule_id is not None,
             marketplace_ids=wanted,
@@ -238,9 +246,7 @@ class SpReports:
     def finish(self, report: SpReport, moment: datetime) -> None:
         """It is done: every order of its window is told as it is now, unless it was fated to end otherwise."""
         self._open = [other for other in self._open if other is not report]
-        if report.fate != "DONE" or report.report_type != SHIPPING:
-            return
-        if told := report.tells(self._orders.values(), moment):
+        if report.fate == "DONE" and (told := report.tells(self._orders.values(), moment)):
             self.attach(report, told=told)
 
     def attach(
@@ -251,6 +257,8 @@ class SpReports:
         body: bytes | None = None,
         content_type: str | None = None,
         gzip: bool | None = None,
+        withheld: bool = False,
+        taken_at: datetime | None = None,
     ) -> None:
         """Gives it its document: of these orders, as a gzip file or plain (the seed decides), or with these very bytes.
 
@@ -265,12 +273,15 @@ class SpReports:
             request_id=report.request_id,
             report_type=report.report_type,
             available_at=report.done_at or report.submitted_at,
+            kind=kind_of(report.report_type),
             columns=report.columns,
             told=tuple(told),
+            taken_at=taken_at,
             body=body,
             content_type=content_type or f"text/plain; charset={_CHARSETS.get(home.charset, home.charset)}",
             requested=not report.scheduled,
             foreign=report.fate == "FATAL",
+            withheld=withheld,
             api="sp-api",
         )
         report.document = Document(self._new_document_id(), file, gzip and body is None, gzip)

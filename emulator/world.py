@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from emulator.account import Account
 from emulator.clock import iso
 from emulator.sellers import make_sellers
+from emulator.truth import FAMILIES, told_lines
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from datetime import datetime
 
     from emulator.clock import Clock
-    from emulator.orders import Order
     from emulator.reports import Report
 
 #: How long a NextToken is understood, in emulated time. Amazon's own limit is not documented.
@@ -37,6 +37,7 @@ class World:
         orders_per_minute: float,
         backlog: int,
         sp_api_sellers: Collection[str] = (),
+        every_family: bool = False,
     ) -> None:
         self.clock = clock
         self.lock = threading.RLock()
@@ -47,6 +48,7 @@ class World:
                 orders_per_minute=orders_per_minute,
                 backlog=backlog,
                 on_sp_api=seller.account in sp_api_sellers,
+                every_family=every_family,
             )
             for seller in make_sellers(seed, sellers)
         }
@@ -88,59 +90,36 @@ class World:
 
         The lock is taken for one account after the other: a hundred thousand lines take seconds.
         """
-        told_lines: list[dict[str, Any]] = []
+        families: dict[str, list[dict[str, Any]]] = {family: [] for family in FAMILIES}
         told_reports: list[dict[str, Any]] = []
         untold: list[dict[str, str]] = []
         for account in self.accounts.values():
             with self.lock:
                 account.catch_up(now)
-                tellings = _tellings(account, now)
-                told_reports += [_told_report(account, report) for report in _available_ever(account, now)]
-                for order in account.orders.values():
-                    if order.order_id in tellings:
-                        told_lines += _newest_lines(order, tellings[order.order_id])
-                    else:
-                        untold += [_line_id(order, line) for line in order.lines(order.form_at(now))]
-        return {"families": {"new_orders": told_lines}, "told_reports": told_reports, "untold": untold}
+                reports = list(_available_ever(account, now))
+                told_reports += [_told_report(account, report) for report in reports]
+                told: set[str] = set()
+                for family in families:
+                    of_family = [report for report in reports if report.kind and report.kind.family == family]
+                    told |= {order.order_id for report in of_family for order, _ in report.told}
+                    families[family] += told_lines(account, of_family, now)
+                untold += [
+                    {
+                        "account": account.seller.account,
+                        "order_id": order.order_id,
+                        "order_item_id": line["order-item-id"],
+                    }
+                    for order in account.orders.values()
+                    if order.order_id not in told
+                    for line in order.lines(order.form_at(now))
+                ]
+        return {"families": families, "told_reports": told_reports, "untold": untold}
 
 
 def _available_ever(account: Account, now: datetime) -> Iterator[Report]:
     """The order reports that either API has had, a document of SP-API being one."""
     reports = chain(account.reports.values(), account.sp.files())
     return (report for report in reports if report.available_at <= now and not report.foreign)
-
-
-def _tellings(account: Account, now: datetime) -> dict[str, list[tuple[Report, int]]]:
-    """For each order the reports that told it with the form they told, newest first."""
-    tellings: dict[str, list[tuple[Report, int]]] = {}
-    for report in sorted(_available_ever(account, now), key=lambda report: report.newness, reverse=True):
-        for order, form in reversed(report.told):
-            tellings.setdefault(order.order_id, []).append((report, form))
-    return tellings
-
-
-def _newest_lines(order: Order, tellings: list[tuple[Report, int]]) -> Iterator[dict[str, Any]]:
-    seen: set[str] = set()
-    # Only an order changed by hand may have had other lines before: for all others the newest telling is enough.
-    for report, form in tellings if order.given else tellings[:1]:
-        for line in order.lines(form):
-            if line["order-item-id"] in seen:
-                continue
-            seen.add(line["order-item-id"])
-            yield _line_id(order, line) | {
-                "report_id": report.report_id,
-                "api": report.api,
-                "available_at": iso(report.available_at),
-                "cells": report.as_told(line),
-            }
-
-
-def _line_id(order: Order, line: dict[str, str]) -> dict[str, str]:
-    return {
-        "account": order.seller.account,
-        "order_id": order.order_id,
-        "order_item_id": line["order-item-id"],
-    }
 
 
 def _told_report(account: Account, report: Report) -> dict[str, Any]:
@@ -150,7 +129,7 @@ def _told_report(account: Account, report: Report) -> dict[str, Any]:
         "api": report.api,
         "report_type": report.report_type,
         "available_at": iso(report.available_at),
-        "lines": None if report.body is not None else sum(order.size(form) for order, form in report.told),
+        "lines": None if report.body is not None else report.count(),
         "acknowledged": report.api == "mws" and report.report_id in account.acknowledged,
         "requested": report.requested,
     }

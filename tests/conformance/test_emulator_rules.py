@@ -307,7 +307,7 @@ def test_a_request_without_data_or_with_a_wrong_window_says_so(emulator):
     old = {"StartDate": (now - timedelta(days=50)).isoformat(), "EndDate": (now - timedelta(days=49)).isoformat()}
     ids = [
         call(emulator, acme, "RequestReport", ReportType=NEW_ORDERS, **old).one("ReportRequestId"),
-        call(emulator, acme, "RequestReport", ReportType="_GET_FLAT_FILE_ACTIONABLE_ORDER_DATA_").one(
+        call(emulator, acme, "RequestReport", ReportType="_GET_AMAZON_FULFILLED_SHIPMENTS_DATA_").one(
             "ReportRequestId"
         ),
     ]

@@ -118,7 +118,7 @@ def test_a_report_may_be_done_long_after_it_was_asked_for(control, world):
     [
         {"status": "READY"},
         {"status": "CANCELLED", "body_base64": ""},
-        {"report_type": "GET_ORDER_REPORT_DATA_TAX"},
+        {"report_type": "GET_FBA_INVENTORY_PLANNING_DATA"},
         {"created_at": "2099-01-01T00:00:00Z"},
         {"body_base64": "no base64"},
     ],
