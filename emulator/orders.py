@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ _SIZES = (1, 2, 1, 1, 3, 1, 2, 1, 4, 1)
 Line = dict[str, str]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Order:
     """`sold_at` is when it left Pending. `changes` are moments in ascending order; `statuses` the status that it has
     from a form on, Unshipped without one. `pending_since` is when it was placed, where it waited for its payment."""
@@ -76,7 +77,8 @@ class Order:
     def lines(self, form: int) -> list[Line]:
         """Its lines in that form. Fresh dictionaries: the caller may change them."""
         base = self._given_by(form)
-        lines = _lines_as_sold(self) if base is None else [dict(line) for line in self.given[base]]
+        known = _lines_as_sold(self, self.sold_at) if base is None else self.given[base]
+        lines = [dict(line) for line in known]
         for number in range(base or 0, form):
             if number + 1 not in self.statuses:
                 _change(lines, Random(f"{self.seller.seed}/{self.seller.account}/{self.serial}/change/{number}"), self)
@@ -117,7 +119,9 @@ def make_item_id(seller: Seller, serial: int, line: int) -> str:
     return f"{((serial * 16 + line) * 61_803_398_871 + 271_828_182_845 * seller.number) % 10**width:0{width}}"
 
 
-def _lines_as_sold(order: Order) -> list[Line]:
+# Reports of every family tell the same orders again and again; all have at least what was sold last.
+@lru_cache(maxsize=4096)
+def _lines_as_sold(order: Order, _sold_at: datetime) -> list[Line]:
     seller = order.seller
     marketplace = order.marketplace
     random, buyer, placed = _begin(order)

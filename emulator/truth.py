@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from emulator.clock import iso
@@ -11,7 +12,6 @@ from emulator.reports.unshipped import REACH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
 
     from emulator.account import Account
     from emulator.orders import Line, Order
@@ -29,6 +29,7 @@ def told_lines(account: Account, reports: Sequence[Report], now: datetime) -> It
     pictures = _newest_pictures(account, reports, now)
     for order, tellings in _tellings(reports):
         seen: dict[tuple[str, ...], dict[str, Any]] = {}
+        same_keys = len({"order-item-id" in report.columns for report, _ in tellings}) == 1
         for report, form in tellings:
             for key, line in _keyed(report, order, form):
                 if key in seen:
@@ -48,8 +49,9 @@ def told_lines(account: Account, reports: Sequence[Report], now: datetime) -> It
                 }
                 if report.kind and report.kind.picture:
                     seen[key]["waits"] = _waits(order, report, pictures[report.api, report.report_type])
-            # Only an order changed by hand may have had other lines before: for all others the newest telling will do.
-            if not order.given and _one_is_enough(report):
+            # Only an order changed by hand may have had other lines before: of all others the newest telling that has
+            # every line will do.
+            if not order.given and same_keys and len(seen) >= order.size(form) and not report.withheld:
                 break
         for line in seen.values():
             del line["withheld"]
@@ -66,15 +68,11 @@ def _tellings(reports: Sequence[Report]) -> Iterator[tuple[Order, list[_Telling]
         yield order, sorted(tellings, key=lambda told: _updated(order, *told), reverse=True)
 
 
-def _updated(order: Order, report: Report, form: int) -> str:
-    """A time that sorts as it is, since all that are compared have one offset."""
-    if report.kind is None or report.kind.update is None:
-        return ""
-    return max((line[report.kind.update] for line in report.lines_of(order, form)), default="")
-
-
-def _one_is_enough(report: Report) -> bool:
-    return report.kind is not None and report.kind.family == "new_orders" and not report.withheld
+def _updated(order: Order, report: Report, form: int) -> datetime:
+    """The line's own time of update, to the second as files tell it; the same for all where a family has none."""
+    if report.kind is None or report.kind.updated is None:
+        return datetime.min.replace(tzinfo=UTC)
+    return report.kind.updated(order, form, report.taken_at or report.available_at).replace(microsecond=0)
 
 
 def _keyed(report: Report, order: Order, form: int) -> Iterator[tuple[tuple[str, ...], Line]]:

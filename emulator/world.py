@@ -128,8 +128,9 @@ def _told_report(account: Account, report: Report) -> dict[str, Any]:
         "report_id": report.report_id,
         "api": report.api,
         "report_type": report.report_type,
+        "family": report.kind.family if report.kind else None,
         "available_at": iso(report.available_at),
-        "lines": None if report.body is not None else report.count(),
+        "lines": None if report.body is not None else report.count,
         "acknowledged": report.api == "mws" and report.report_id in account.acknowledged,
         "requested": report.requested,
     }

@@ -23,6 +23,9 @@ from orderdrain.turns import Turns
 from orderdrain.vault import Vault
 
 ORDERS = "_GET_FLAT_FILE_ORDERS_DATA_"
+SHIPPING = "GET_FLAT_FILE_ORDER_REPORT_DATA_SHIPPING"
+#: What the emulator's sellers sell through unless they are told otherwise, by API, and how often it comes.
+DECLARED = {"mws": {ORDERS: "_15_MINUTES_"}, "sp-api": {SHIPPING: "PT15M"}}
 ACME = "acme"
 API = "mws"
 WORKER = "worker:1"

@@ -18,37 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
+from workers.judge_columns import FAMILIES
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: The report types whose lines are looked for.
-WANTED = {"_GET_FLAT_FILE_ORDERS_DATA_", "GET_FLAT_FILE_ORDER_REPORT_DATA_SHIPPING"}
+    from workers.judge_columns import Columns, Family
 
-#: Amazon's column: where it must be found, and as what it is compared.
-LINE_COLUMNS = {
-    "purchase-date": ("purchased_at", "time"),
-    "payments-date": ("paid_at", "time"),
-    "sku": ("sku", "text"),
-    "product-name": ("product_name", "text"),
-    "quantity-purchased": ("quantity", "number"),
-    "currency": ("currency", "text"),
-    "item-price": ("item_price", "number"),
-    "item-tax": ("item_tax", "number"),
-    "shipping-price": ("shipping_price", "number"),
-    "shipping-tax": ("shipping_tax", "number"),
-    "ship-service-level": ("ship_service_level", "text"),
-}
-BUYER_COLUMNS = {
-    "buyer-email": ("buyer_email", "text"),
-    "buyer-name": ("buyer_name", "text"),
-    "buyer-phone-number": ("buyer_phone", "text"),
-    "recipient-name": ("recipient_name", "text"),
-    "ship-address-1": ("ship_address_1", "text"),
-    "ship-address-2": ("ship_address_2", "text"),
-    "ship-city": ("ship_city", "text"),
-    "ship-postal-code": ("ship_postal_code", "text"),
-    "ship-country": ("ship_country", "text"),
-}
+#: A line of any family: account, family, and its key there.
+Key = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -88,13 +66,14 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Findings:
-    """What was looked at, and what does not agree, one by one. A line is told with its account, order and report; a
-    key is (account, order_id, order_item_id)."""
+    """What was looked at, and what does not agree, one by one. A line is told with its account, family, order and
+    report."""
 
     reports: list[dict[str, Any]]
-    keys: set[tuple[str, str, str]]
+    keys: set[Key]
+    orders: set[tuple[str, str]]
     lost: list[dict[str, Any]]
-    doubled: list[tuple[str, str, str]]
+    doubled: list[Key]
     wrong: list[dict[str, Any]]
     unfinished: list[dict[str, Any]]
     not_told: list[dict[str, Any]]
@@ -106,7 +85,7 @@ def judge(emulator_url: str, database_url: str, *, acknowledged_before_commit: i
     calls = ask(emulator_url, "/_emulator/calls?since=1000000000")
     return Verdict(
         reports=len(found.reports),
-        orders=len({(account, order_id) for account, order_id, _ in found.keys}),
+        orders=len(found.orders),
         lines=len(found.keys),
         lost=len(found.lost),
         doubled=len(found.doubled),
@@ -125,33 +104,38 @@ def compare(emulator_url: str, database_url: str) -> Findings:
     connection = psycopg2.connect(database_url, options="-c timezone=UTC")
     try:
         with connection, connection.cursor() as cursor:
-            lines = _rows(cursor, "order_lines", LINE_COLUMNS)
-            buyers = _rows(cursor, "buyers", BUYER_COLUMNS)
+            lines = {key: row for name, family in FAMILIES.items() for key, row in _lines(cursor, name, family)}
+            buyers = {key: row for name, family in FAMILIES.items() for key, row in _buyers(cursor, name, family)}
             cursor.execute("SELECT account, report_id, state FROM reports")
             states = {(account, report_id): state for account, report_id, state in cursor.fetchall()}
             cursor.execute("SELECT account, order_id, order_item_id FROM rejected_rows")
             rejected = set(cursor.fetchall())
     finally:
         connection.close()
-    told = {
-        (line["account"], line["order_id"], line["order_item_id"]): line for line in truth["families"]["new_orders"]
-    }
-    wanted = [report for report in truth["told_reports"] if report["report_type"] in WANTED]
+    told = {_key(name, line): line | {"family": name} for name in FAMILIES for line in truth["families"][name]}
+    wanted = [report for report in truth["told_reports"] if report["family"] in FAMILIES]
     unfinished = [
         r for r in wanted if states.get((r["account"], r["report_id"])) not in {"acknowledged", "quarantined"}
     ]
+    accounts_with_rejected = {account for account, *_ in rejected}
     return Findings(
         reports=wanted,
         keys=set(lines),
-        lost=[line for key, line in told.items() if key not in lines and key not in rejected],
+        orders={(account, row.get("order_id", own[0])) for (account, _, *own), row in lines.items()},
+        lost=[
+            line
+            for key, line in told.items()
+            if key not in lines and (line["account"], line["order_id"], line["order_item_id"] or None) not in rejected
+        ],
         doubled=sorted(lines.keys() - told.keys()),
         wrong=[
             line
             for key, line in told.items()
             if key in lines
             and not (
-                _same(line["cells"], lines[key], LINE_COLUMNS)
-                and _same(line["cells"], buyers.get(key, {}), BUYER_COLUMNS)
+                _same(line["cells"], lines[key], FAMILIES[line["family"]].columns)
+                and _same(line["cells"], buyers.get(key, {}), FAMILIES[line["family"]].buyer)
+                and _waits_as_told(line, lines[key], line["account"] in accounts_with_rejected)
             )
         ],
         unfinished=unfinished,
@@ -221,14 +205,42 @@ def witness() -> Iterator[Witness]:
         server.server_close()
 
 
-def _rows(cursor: Any, table: str, columns: dict[str, tuple[str, str]]) -> dict[tuple[str, str, str], dict[str, Any]]:
-    line = "line_key" if table == "buyers" else "order_item_id"
-    names = [name for name, _ in columns.values()]
-    cursor.execute(f"SELECT account, order_id, {line}, {', '.join(names)} FROM {table}")
-    return {tuple(row[:3]): dict(zip(names, row[3:], strict=True)) for row in cursor.fetchall()}
+def _key(name: str, line: dict[str, Any]) -> Key:
+    """Where a line must stand. One of All Orders without an id is known by its SKU, and its number among its like."""
+    own = line["key"]
+    if name == "all_orders" and len(own) > 2:
+        order_id, _, sku, number = own
+        own = [order_id, f"{sku}#{number}"]
+    return (line["account"], name, *own)
 
 
-def _same(cells: dict[str, str], row: dict[str, Any], columns: dict[str, tuple[str, str]]) -> bool:
+def _lines(cursor: Any, name: str, family: Family) -> Iterator[tuple[Key, dict[str, Any]]]:
+    more = ("still_unshipped",) if name == "unshipped" else ()
+    names = (*(told for told, _ in family.columns.values()), *more)
+    yield from _rows(cursor, f"SELECT account, '{name}', {', '.join(family.key)}", names, family.table)
+
+
+def _buyers(cursor: Any, name: str, family: Family) -> Iterator[tuple[Key, dict[str, Any]]]:
+    key = ", ".join(("order_id", "line_key")[2 - len(family.key) :])
+    names = tuple(told for told, _ in family.buyer.values())
+    if names:
+        yield from _rows(cursor, f"SELECT account, family, {key}", names, f"buyers WHERE family = '{name}'")
+
+
+def _rows(cursor: Any, select: str, names: tuple[str, ...], table: str) -> Iterator[tuple[Key, dict[str, Any]]]:
+    cursor.execute(f"{select}, {', '.join(names)} FROM {table}")
+    for row in cursor.fetchall():
+        yield row[: -len(names)], dict(zip(names, row[-len(names) :], strict=True))
+
+
+def _waits_as_told(line: dict[str, Any], row: dict[str, Any], some_rejected: bool) -> bool:
+    """Whether an order waits to be shipped, by the newest picture; nobody knows, if rows of that were rejected."""
+    if "waits" not in line or (some_rejected and row["still_unshipped"] is None):
+        return True
+    return bool(row["still_unshipped"] is line["waits"])
+
+
+def _same(cells: dict[str, str], row: dict[str, Any], columns: Columns) -> bool:
     return all(
         _equal(cells[header].strip(), row.get(name), kind)
         for header, (name, kind) in columns.items()
@@ -241,6 +253,8 @@ def _equal(told: str, stored: Any, kind: str) -> bool:
         return not told and stored is None
     if kind == "number":
         return Decimal(told) == stored
+    if kind == "flag":
+        return bool((told == "true") is stored)
     if kind == "time":
         return datetime.fromisoformat(told) == stored
     return bool(told == stored)

@@ -58,6 +58,7 @@ class EmulatorOptions:
     faults: str = "default"
     on_acknowledge: str | None = None
     sp_api_sellers: str | None = None
+    families: str = "new_orders"
 
     def argv(self) -> list[str]:
         given = {name: value for name, value in asdict(self).items() if value is not None}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Report:
             for line in self.kind.lines(order, form, self.taken_at or self.available_at):
                 yield self.as_told(line)
 
+    @cached_property
     def count(self) -> int:
         """How many lines it has."""
         if self.kind and self.kind.family == "new_orders":

@@ -81,6 +81,10 @@ def discount(order: Order, line: Line) -> str:
     return f"-{amount}" if amount and order.seller.home.region == "NA" else amount
 
 
+def _updated_at(order: Order, form: int, _at: datetime) -> datetime:
+    return order.updated_at(form)
+
+
 def _updated(order: Order, form: int, window: Window) -> bool:
     return window.holds(order.updated_at(form))
 
@@ -155,7 +159,7 @@ def _item(line: Line) -> str:
 
 def _flat(tells: Callable[[Order, int, Window], bool], *more: str) -> Kind:
     columns = partial(_columns, more)
-    return Kind("all_orders", _KEY, columns, _lines, tells, write_flat, update="last-updated-date")
+    return Kind("all_orders", _KEY, columns, _lines, tells, write_flat, updated=_updated_at)
 
 
 def _xml(tells: Callable[[Order, int, Window], bool]) -> Kind:
@@ -166,7 +170,7 @@ def _xml(tells: Callable[[Order, int, Window], bool]) -> Kind:
         _lines,
         tells,
         _write_xml,
-        update="last-updated-date",
+        updated=_updated_at,
         leaves_out=True,
     )
 

@@ -36,8 +36,8 @@ class Window:
 class Kind:
     """Report types of the same content. A line is known by its cells in `key`, and told in the columns of its layout.
 
-    `lines(order, form, at)` are the lines of an order in a report that was made at `at`. `update` names the column that
-    says how new a line is; without one it is as new as its report. `picture`: what a newer report lacks is over.
+    `lines(order, form, at)` are the lines of an order in a report that was made at `at`. `updated` is the time that
+    says how new they are; without one they are as new as their report. `picture`: what a newer report lacks is over.
     """
 
     family: str
@@ -46,7 +46,7 @@ class Kind:
     lines: Callable[[Order, int, datetime], Iterator[Line]]
     tells: Callable[[Order, int, Window], bool]
     write: Callable[[Seller, tuple[str, ...], Iterable[Line]], str]
-    update: str | None = None
+    updated: Callable[[Order, int, datetime], datetime] | None = None
     picture: bool = False
     #: Whether a column that is blank is left out: then the report does not tell it.
     leaves_out: bool = False

@@ -54,6 +54,6 @@ FLAT = Kind(
     _lines,
     _tells,
     write_flat,
-    update="reporting-date",
+    updated=lambda _order, _form, at: at,
     picture=True,
 )

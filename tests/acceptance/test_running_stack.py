@@ -9,8 +9,8 @@ import pytest
 from redis import Redis
 
 from tests.acceptance.live import APIS, LEASE, living, wait_for
+from tests.building import DECLARED
 from tests.services import scratch_folder
-from workers.demo import DECLARED
 
 ACCOUNTS = tuple(APIS)
 

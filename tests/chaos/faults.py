@@ -17,12 +17,12 @@ from redis.exceptions import RedisError
 from orderdrain.amazon.sp_api import QUOTAS
 from orderdrain.errors import DependencyDown
 from orderdrain.settings import load
+from tests.building import DECLARED
 from tests.chaos.promises import Excuse, downloads_begun
 from tests.chaos.proxy import CUT_WITHIN
 from tests.chaos.shims.sitecustomize import POISON
 from tests.chaos.system import SP_API_SELLERS, SPEED, api_of, copy_of
 from workers.config import KEY_PREFIX, STEPS, configuration
-from workers.demo import DECLARED
 
 #: Bytes that a file may have while the archive is "full": less than the header line of any report.
 FULL_AT = 200

@@ -24,10 +24,10 @@ from orderdrain.declarations import declare
 from orderdrain.errors import OrderdrainError
 from orderdrain.quota import QuotaRule
 from tests import drain as drains
-from tests.building import ORDERS
+from tests.building import ORDERS, SHIPPING
 from tests.crash.world import LEASE_SECONDS, STILL
 from tests.raw_sp_api import Client
-from workers.demo import SHIPPING, add_emulator_accounts
+from workers.demo import add_emulator_accounts
 from workers.judge import judge
 
 #: When it begins, by both clocks, in each world: a day ahead, since the emulator's clock only jumps forward.

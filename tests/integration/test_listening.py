@@ -10,9 +10,9 @@ import pytest
 from orderdrain.errors import DependencyDown
 from orderdrain.notifications import Queue, read_notice
 from orderdrain.policy import NOTICE_RECEIVES
+from tests.building import DECLARED
 from tests.drain import draining
 from tests.emulator_process import Emulator
-from workers.demo import DECLARED
 
 #: Who sells at which API, and what its listing is called.
 SELLERS = {"mws": ("acme", "GetReportList"), "sp-api": ("bravo", "getReports")}

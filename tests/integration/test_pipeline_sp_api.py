@@ -12,10 +12,9 @@ from orderdrain import pipeline
 from orderdrain.amazon import ListedReport
 from orderdrain.declarations import declare
 from orderdrain.reports import ReportKey, State
-from tests.building import report_in
+from tests.building import DECLARED, report_in
 from tests.drain import draining, draining_quiet_sellers
 from tests.emulator_process import Emulator
-from workers.demo import DECLARED
 
 SHIPPING = "GET_FLAT_FILE_ORDER_REPORT_DATA_SHIPPING"
 INVOICING = "GET_FLAT_FILE_ORDER_REPORT_DATA_INVOICING"

@@ -6,9 +6,9 @@ from __future__ import annotations
 import pytest
 
 from orderdrain.declarations import declare
+from tests.building import DECLARED
 from tests.drain import draining
 from tests.emulator_process import Emulator
-from workers.demo import DECLARED
 
 NAMES = [
     "acme",
