@@ -19,7 +19,7 @@ from emulator.reports import Report, make_columns, make_content_type
 from emulator.requests import MAKING, RETENTION, Request, Schedule, draw_pace, still_to_tell
 from emulator.sales import new_order
 from emulator.sold_through import families, sold_through
-from emulator.sp_report_types import kind_of
+from emulator.sp_report_types import kind_of, tells_new_orders
 from emulator.sp_reports import SpReports
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Account:
         #: Orders that no scheduled report has told yet, oldest first.
         self.fresh: list[Order] = []
         self.sp = SpReports(seller, self.orders)
+        self.sp.sells = lambda: self._next_sale is not None
         self.started = started.replace(microsecond=0)
         self._families = families(self.sold_through)
         self._rate = orders_per_minute / 60
@@ -90,7 +91,7 @@ class Account:
         self._next_sale = self._after(since)
 
     def stop_selling(self, now: datetime) -> None:
-        """No more orders from now on."""
+        """No more orders from now on, and so no new pictures of them by schedule."""
         self.catch_up(now)
         self._next_sale = None
 
@@ -219,7 +220,8 @@ class Account:
         return min(happenings + self.sp.happenings(), key=itemgetter(0), default=None)
 
     def _keep_to(self, schedule: Schedule, moment: datetime) -> None:
-        self.make_scheduled(schedule.report_type, moment)
+        if self._next_sale or tells_new_orders(schedule.report_type):
+            self.make_scheduled(schedule.report_type, moment)
         schedule.due += schedule.period
 
     def sell_until(self, moment: datetime) -> None:

@@ -12,7 +12,8 @@ from emulator.clock import iso
 from emulator.orders import make_item_id
 from emulator.quota import LIMITS, SP_LIMITS, Limit
 from emulator.reports import NEW_ORDERS
-from emulator.sp_control import add_sp_report, orders_of_report, tells_new_orders
+from emulator.sp_control import add_sp_report, orders_of_report
+from emulator.sp_report_types import tells_new_orders
 
 if TYPE_CHECKING:
     from emulator.account import Account

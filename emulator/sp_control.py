@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from emulator.reports.kind import Window
 from emulator.requests import still_to_tell
-from emulator.sp_report_types import SHIPPING, kind_of
+from emulator.sp_report_types import SHIPPING, kind_of, tells_new_orders
 
 if TYPE_CHECKING:
     from emulator.account import Account
@@ -86,12 +86,6 @@ def orders_of_report(
     if "order_ids" in body and len(told) < len(orders):
         raise ValueError(f"not all of these orders are such that {report_type} tells of them")
     return told
-
-
-def tells_new_orders(report_type: str) -> bool:
-    """Whether what it tells is told by no later schedule."""
-    kind = kind_of(report_type)
-    return kind is not None and kind.family == "new_orders"
 
 
 def _moment(body: dict[str, Any], name: str) -> datetime | None:

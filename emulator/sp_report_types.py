@@ -78,3 +78,9 @@ def kind_of(report_type: str) -> Kind | None:
     """What a report type of either API tells; None for one that is no order report."""
     known = REPORT_TYPES.get(report_type) or SP_REPORT_TYPES.get(report_type)
     return known.kind if known else None
+
+
+def tells_new_orders(report_type: str) -> bool:
+    """Whether what it tells is told by no later schedule."""
+    kind = kind_of(report_type)
+    return kind is not None and kind.family == "new_orders"

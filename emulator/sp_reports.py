@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from emulator.reports import Report, make_columns
 from emulator.requests import MAKING, RETENTION, Request, Schedule, draw_pace, still_to_tell
-from emulator.sp_report_types import kind_of
+from emulator.sp_report_types import kind_of, tells_new_orders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -89,6 +89,8 @@ class SpReports:
         self.fresh: list[Order] = []
         #: Draws the fault of a scheduled report, if it is to have one.
         self.draw_fault: Callable[[], str | None] = lambda: None
+        #: Whether it sells just now: who does not has no new pictures of what waits.
+        self.sells: Callable[[], bool] = lambda: True
         self._seller = seller
         self._orders = orders
         self._open: list[SpReport] = []
@@ -293,7 +295,8 @@ class SpReports:
             self.attach(report, body=json.dumps(_REASON).encode())
 
     def _keep_to(self, schedule: SpSchedule, moment: datetime) -> None:
-        self.make_scheduled(schedule, moment, fault=self.draw_fault())
+        if self.sells() or tells_new_orders(schedule.report_type):
+            self.make_scheduled(schedule, moment, fault=self.draw_fault())
         schedule.due += schedule.period
 
     def _everywhere(self) -> tuple[str, ...]:
