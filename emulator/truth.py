@@ -44,14 +44,14 @@ def told_lines(account: Account, reports: Sequence[Report], now: datetime) -> It
                     "report_id": report.report_id,
                     "api": report.api,
                     "available_at": iso(report.available_at),
-                    "withheld": report.withheld,
+                    "withheld": report.hides_buyers,
                     "cells": line,
                 }
                 if report.kind and report.kind.picture:
                     seen[key]["waits"] = _waits(order, report, pictures[report.api, report.report_type])
             # Only an order changed by hand may have had other lines before: of all others the newest telling that has
             # every line will do.
-            if not order.given and same_keys and len(seen) >= order.size(form) and not report.withheld:
+            if not order.given and same_keys and len(seen) >= order.size(form) and not report.hides_buyers:
                 break
         for line in seen.values():
             del line["withheld"]
@@ -92,7 +92,7 @@ def _keyed(report: Report, order: Order, form: int) -> Iterator[tuple[tuple[str,
 
 
 def _fill_in_buyer(told: dict[str, Any], line: Line, report: Report) -> None:
-    if told["withheld"] and not report.withheld:
+    if told["withheld"] and not report.hides_buyers:
         told["cells"] |= {name: text for name, text in line.items() if is_personal(name)}
         told["withheld"] = False
 

@@ -48,12 +48,13 @@ def sell(drain, account=SELLER, **cells):
     drain.amazon("orders", account=account, orders=orders)
 
 
-def make(drain, api, account=SELLER, **told):
+def make(drain, api, account=SELLER, families=tuple(TYPES["mws"]), **told):
     """A report of each family, of all that there is to tell; returns their ids."""
     made = {}
-    for family, report_type in TYPES[api].items():
+    for family in families:
+        report_type = TYPES[api][family]
         body = {"account": account, "api": api, "report_type": report_type, "requested": True} | told
-        if family == "new_orders":
-            body["order_ids"] = [UNSHIPPED]
+        if family == "new_orders":  # by schedule: no later one tells it again
+            body |= {"order_ids": [UNSHIPPED], "requested": False}
         (made[family],) = drain.amazon("reports", **body)["report_ids"]
     return made

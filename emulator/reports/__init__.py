@@ -56,6 +56,11 @@ class Report:
         """Which of two reports tells the newer form: made later, or of the higher number."""
         return self.available_at, int(self.report_id)
 
+    @property
+    def hides_buyers(self) -> bool:
+        """Whether it would name buyers, and does not."""
+        return self.withheld and self.kind is not None and self.kind.names_buyers
+
     def lines(self) -> Iterator[Line]:
         """Its lines as its own columns tell them, in file order."""
         for order, form in self.told:
@@ -76,7 +81,7 @@ class Report:
 
     def as_told(self, line: Line) -> Line:
         """The cells of a line that this report's layout shows."""
-        return {c: "" if self.withheld and is_personal(c) else line.get(c, "") for c in self.columns}
+        return {c: "" if self.hides_buyers and is_personal(c) else line.get(c, "") for c in self.columns}
 
     def render(self) -> bytes:
         """The very bytes that GetReport sends; never empty, there is at least the header line."""

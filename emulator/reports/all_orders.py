@@ -159,7 +159,7 @@ def _item(line: Line) -> str:
 
 def _flat(tells: Callable[[Order, int, Window], bool], *more: str) -> Kind:
     columns = partial(_columns, more)
-    return Kind("all_orders", _KEY, columns, _lines, tells, write_flat, updated=_updated_at)
+    return Kind("all_orders", _KEY, columns, _lines, tells, write_flat, updated=_updated_at, names_buyers=False)
 
 
 def _xml(tells: Callable[[Order, int, Window], bool]) -> Kind:
@@ -171,6 +171,7 @@ def _xml(tells: Callable[[Order, int, Window], bool]) -> Kind:
         tells,
         _write_xml,
         updated=_updated_at,
+        names_buyers=False,
         leaves_out=True,
     )
 

@@ -48,6 +48,8 @@ class Kind:
     write: Callable[[Seller, tuple[str, ...], Iterable[Line]], str]
     updated: Callable[[Order, int, datetime], datetime] | None = None
     picture: bool = False
+    #: Where it does, who has no right to see buyers finds their cells blank.
+    names_buyers: bool = True
     #: Whether a column that is blank is left out: then the report does not tell it.
     leaves_out: bool = False
 

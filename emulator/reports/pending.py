@@ -58,5 +58,5 @@ def _order(lines: list[Line]) -> str:
     )
 
 
-FLAT = Kind("pending", _KEY, _columns, _lines, _tells, write_flat)
-XML = Kind("pending", _KEY, _columns, _lines, _tells, _write_xml, leaves_out=True)
+FLAT = Kind("pending", _KEY, _columns, _lines, _tells, write_flat, names_buyers=False)
+XML = Kind("pending", _KEY, _columns, _lines, _tells, _write_xml, names_buyers=False, leaves_out=True)
