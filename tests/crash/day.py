@@ -7,6 +7,9 @@ versions of one order; a download that fails; a report asked for by hand, whose 
 cedar sells at SP-API: a schedule to be changed; two versions of one order, on two pages; a row that cannot be stored; a
 report that takes an hour to be made; a listing answered by a page of HTML; a token that ends mid-way; a refused call; a
 gzip that nobody announced, and that is cut; a url that has expired; a report asked for by hand, whose answer is lost.
+
+Each family has a report that day: beside New Orders acme has Unshipped and All Orders, bravo FBA shipments, cedar
+Pending.
 """
 
 from __future__ import annotations
@@ -19,9 +22,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from orderdrain.amazon import mws, sp_api
+from orderdrain.amazon import NEVER, mws, sp_api
 from orderdrain.declarations import declare
 from orderdrain.errors import OrderdrainError
+from orderdrain.families import FAMILIES
 from orderdrain.quota import QuotaRule
 from tests import drain as drains
 from tests.building import ORDERS, SHIPPING
@@ -41,12 +45,22 @@ WELL = {"lost": 0, "doubled": 2, "wrong": 0, "unfinished": 1, "over_quota": 0}
 ROUNDS = 12
 #: So that four reports fill two pages, as 101 would at Amazon.
 PAGE_SIZE = 3
+UNSHIPPED = "_GET_FLAT_FILE_ACTIONABLE_ORDER_DATA_"
+ALL_ORDERS = "_GET_XML_ALL_ORDERS_DATA_BY_LAST_UPDATE_"
+SHIPMENTS = "_GET_AMAZON_FULFILLED_SHIPMENTS_DATA_"
+PENDING = "GET_PENDING_ORDERS_DATA"
 SCHEDULES = "/reports/2021-06-30/schedules"
 #: Calls that SP-API gives back within a second. Here time jumps: they come by the minute, as all others do.
 BY_THE_MINUTE = dict.fromkeys(("getReport", "createRestrictedDataToken"), QuotaRule(15, 60, None))
 #: What each seller's reports are, and how often they are to come by schedule.
 #: Cedar's makes no report within the day: without a sale it would be one more entry, and one more page, of a listing.
-DECLARED = {"acme": {ORDERS: "_30_MINUTES_"}, "bravo": {ORDERS: "_15_MINUTES_"}, "cedar": {SHIPPING: "P1D"}}
+DECLARED = {
+    "acme": {ORDERS: "_30_MINUTES_", UNSHIPPED: NEVER, ALL_ORDERS: NEVER},
+    "bravo": {ORDERS: "_15_MINUTES_", SHIPMENTS: NEVER},
+    "cedar": {SHIPPING: "P1D", PENDING: NEVER},
+}
+#: Every table that a report fills.
+TABLES = (*(family.table for family in FAMILIES), "buyers", "snapshots", "rejected_rows")
 
 _HEADER = "order-id\torder-item-id\tsku\tquantity-purchased\tproduct-name\tbuyer-name\n"
 _ONE_BAD_ROW = "999-0000001-0000001\t1\tTEA\t1\tTeapot\tMargit\n999-0000001-0000001\t2\tTEA\ta few\tTeapot\tMargit\n"
@@ -72,6 +86,7 @@ def stage(amazon):
         changed = {"order_id": ids[0], "lines": [{"quantity-purchased": "7", "item-price": "70.00"}]}
         _post(amazon, "orders", account=account, orders=[changed])
         _post(amazon, "reports", **at, order_ids=ids[:1], available_at=_ago(hours=2), gzip=False)
+    _sell_through_the_other_families(amazon)
     _give(amazon, "acme", "mws", ORDERS, "<html><body>Service Unavailable</body></html>", hours=4)
     _give(amazon, "acme", "mws", ORDERS, _HEADER + _ONE_BAD_ROW, hours=5)
     _give(amazon, "cedar", "sp-api", SHIPPING, _HEADER + _ONE_BAD_ROW, hours=5)
@@ -98,6 +113,23 @@ def stage(amazon):
     for operation, rule in BY_THE_MINUTE.items():
         _post(amazon, "quota", operation=operation, max=rule.burst, restore_seconds=rule.restore_seconds)
     _post(amazon, "advance", seconds=600)
+
+
+def _sell_through_the_other_families(amazon):
+    """What acme has to ship and the state of all of its orders, what Amazon shipped for bravo, what cedar's buyers have
+    not paid for yet."""
+    shipped = {"order_id": "111-0000004-0000001", "lines": [{}], "status": "Shipped", "by_amazon": True}
+    pending = {"order_id": "111-0000005-0000001", "lines": [{}], "status": "Pending"}
+    _post(amazon, "orders", account="bravo", orders=[shipped])
+    _post(amazon, "orders", account="cedar", orders=[pending])
+    for account, api, report_type in (
+        ("acme", "mws", UNSHIPPED),
+        ("acme", "mws", ALL_ORDERS),
+        ("bravo", "mws", SHIPMENTS),
+        ("cedar", "sp-api", PENDING),
+    ):
+        times = {"available_at": _ago(hours=1), "requested": True, "gzip": True}
+        _post(amazon, "reports", account=account, api=api, report_type=report_type, **times)
 
 
 @contextmanager
@@ -182,7 +214,7 @@ def outcome(drain):
     names = _names(truth["told_reports"])
     return {
         "verdict": {name: getattr(verdict, name) for name in WELL},
-        "tables": {table: _rows(query, table, names) for table in ("order_lines", "buyers", "rejected_rows")},
+        "tables": {table: _rows(query, table, names) for table in TABLES},
         "states": sorted([names[r.report_id], r.state, r.rows_read, r.rows_rejected] for r in reports),
         "told Amazon": sorted([names[r["report_id"]], r["acknowledged"]] for r in truth["told_reports"]),
         "schedules": schedules,
