@@ -11,7 +11,12 @@ ARGS ?=
 SEED ?= 1
 MINUTES ?= 2
 
-.PHONY: help demo up shell test chaos chaos-selfcheck check clean
+# How much is measured: rows of a large report, rounds of each part, and which parts (by commas; all of them).
+ROWS ?= 200000
+ROUNDS ?= 5
+ONLY ?=
+
+.PHONY: help demo up shell test bench chaos chaos-selfcheck check clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -31,6 +36,9 @@ shell: $(READY) ## a Python shell on the running stack, with `import tasks` done
 test: $(READY) ## all tests, with the servers they need
 	.venv/bin/pytest -n 2 --dist loadfile $(ARGS)
 
+bench: $(READY) ## speed beside COPY, dlt, target-postgres and pandas: make bench ROWS=20000 ROUNDS=3 ONLY=large
+	.venv/bin/python -m benchmarks.bench --rows $(ROWS) --rounds $(ROUNDS) $(if $(ONLY),--only $(ONLY))
+
 chaos: $(READY) ## breaks a running system by a plan, and counts broken promises: make chaos SEED=1 MINUTES=2
 	.venv/bin/python -m tests.chaos.run --seed $(SEED) --minutes $(MINUTES)
 
@@ -43,8 +51,8 @@ check: $(READY) ## formatter, linter, types, import contracts
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-clean: ## removes what the targets above made: .venv, and the stacks' data in .orderdrain
-	rm -rf $$(readlink .orderdrain/*/elsewhere 2>/dev/null) .orderdrain .venv *.egg-info
+clean: ## removes what the targets above made: .venv, the peers' environments, and the stacks' data in .orderdrain
+	rm -rf $$(readlink .orderdrain/*/elsewhere 2>/dev/null) .orderdrain .venv benchmarks/.venvs *.egg-info
 
 $(READY): $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo \

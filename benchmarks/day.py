@@ -38,7 +38,7 @@ from urllib.parse import urlsplit
 from beat_schedule import SCHEDULE
 from benchmarks.arrivals import Arrival, plan
 from benchmarks.best import best_commits
-from benchmarks.engine import keep
+from benchmarks.results import keep
 from emulator.sellers import make_sellers
 from orderdrain import pipeline, requesting
 from orderdrain.errors import OrderdrainError

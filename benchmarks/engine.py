@@ -25,6 +25,7 @@ import psutil
 from celery import Celery
 from redis import Redis
 
+from benchmarks.results import keep, spread
 from orderdrain.services import Services
 from orderdrain.settings import load
 from workers.config import KEY_PREFIX, STEPS, configuration
@@ -36,9 +37,9 @@ from workers.processes import Janitor, Processes, ending_on_signals
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from workers.judge import Verdict
     from workers.local import RunningStack
 
-RESULTS = Path(__file__).with_name("results.json")
 ROUNDS = 5
 #: Of each round; they are spread over three accounts.
 REPORTS = 180
@@ -53,6 +54,16 @@ PATIENCE = 120
 
 def main() -> int:
     """Runs all rounds; 0 when the floor is held and the emulator's record agrees with Postgres."""
+    rounds, verdict = run(ROUNDS)
+    result = summary(rounds)
+    print(json.dumps(result, indent=2))
+    print(f"the judge: {verdict}")
+    keep("engine", result)
+    return 0 if verdict.ok and result["ratio"]["median"] >= FLOOR else 1
+
+
+def run(count: int) -> tuple[list[dict[str, Any]], Verdict]:
+    """That many rounds, and whether the emulator's record agrees with Postgres."""
     rounds = []
     with tempfile.TemporaryDirectory(prefix="orderdrain-bench-") as scratch:
         Path(scratch).chmod(0o711)  # Postgres may run as another user
@@ -62,15 +73,10 @@ def main() -> int:
             with two_processes(stack):
                 bench.drain(12)
                 bench.do_nothing(50)
-                for number in range(1, ROUNDS + 1):
+                for number in range(1, count + 1):
                     rounds.append({"nothing": bench.do_nothing(REPORTS), "reports": bench.drain(REPORTS)})
                     print(f"round {number}: {_told(rounds[-1])}", flush=True)
-            verdict = judge(stack.emulator["mws"], stack.database_url)
-    result = summary(rounds)
-    print(json.dumps(result, indent=2))
-    print(f"the judge: {verdict}")
-    keep("engine", result)
-    return 0 if verdict.ok and result["ratio"]["median"] >= FLOOR else 1
+            return rounds, judge(stack.emulator["mws"], stack.database_url)
 
 
 @contextmanager
@@ -181,20 +187,21 @@ def _wait(done: Callable[[], bool]) -> None:
 def summary(rounds: list[dict[str, Any]]) -> dict[str, Any]:
     """Medians and extremes over all rounds; the ratio is taken round by round."""
     return {
-        "reports_per_second": _spread([r["reports"]["per_second"] for r in rounds]),
-        "reports_of_nothing_per_second": _spread([r["nothing"]["per_second"] for r in rounds]),
-        "ratio": {**_spread([r["reports"]["per_second"] / r["nothing"]["per_second"] for r in rounds]), "floor": FLOOR},
+        "reports_per_second": spread([r["reports"]["per_second"] for r in rounds]),
+        "reports_of_nothing_per_second": spread([r["nothing"]["per_second"] for r in rounds]),
+        "ratio": {**spread(ratios(rounds)), "floor": FLOOR},
         "cpu_ms_a_report": _cpu([r["reports"] for r in rounds]),
         "cpu_ms_a_report_of_nothing": _cpu([r["nothing"] for r in rounds]),
-        "rounds": ROUNDS,
+        "rounds": len(rounds),
         "reports_a_round": REPORTS,
         "rows_a_report": ROWS,
         "cores": os.cpu_count(),
     }
 
 
-def _spread(values: list[float]) -> dict[str, float]:
-    return {"median": round(statistics.median(values), 3), "min": round(min(values), 3), "max": round(max(values), 3)}
+def ratios(rounds: list[dict[str, Any]]) -> list[float]:
+    """Reports a second by those that do nothing, round by round."""
+    return [r["reports"]["per_second"] / r["nothing"]["per_second"] for r in rounds]
 
 
 def _cpu(results: list[dict[str, Any]]) -> dict[str, float]:
@@ -205,12 +212,6 @@ def _cpu(results: list[dict[str, Any]]) -> dict[str, float]:
 def _told(one: dict[str, Any]) -> str:
     reports, nothing = one["reports"]["per_second"], one["nothing"]["per_second"]
     return f"{reports:.1f} reports/s, {nothing:.1f} of nothing, ratio {reports / nothing:.2f}"
-
-
-def keep(name: str, result: dict[str, Any]) -> None:
-    """Writes a result down, beside what other benchmarks have found."""
-    kept = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
-    RESULTS.write_text(json.dumps({**kept, name: result}, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
