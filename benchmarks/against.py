@@ -13,7 +13,7 @@ from benchmarks.stage import Answering, Ended, Ours, Waiting, again
 from orderdrain.families import ALL_ORDERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from benchmarks.options import Options
@@ -29,8 +29,17 @@ _TYPES = ALL_ORDERS.line_fields
 
 
 def peers(stage: Stage, options: Options, told: Callable[[str], None]) -> Values:
-    """A tenth of the rows of a large report: first load, again, changed; and reports of 50 rows."""
-    pythons = {peer: python for peer in PEERS if (python := python_with(peer, told))}
+    """Those that can be installed."""
+    pythons = {peer: python_with(peer, told) for peer in PEERS}
+    there = {peer: (f"benchmarks.peers.{PEERS[peer]}", python) for peer, python in pythons.items() if python}
+    return compared(stage, options, there, told)
+
+
+def compared(
+    stage: Stage, options: Options, programs: Mapping[str, tuple[str, str]], told: Callable[[str], None]
+) -> Values:
+    """A tenth of the rows of a large report: first load, again, changed; and reports of 50 rows. `programs`: of each
+    peer the module that answers, and the Python that runs it."""
     count = options.rows // 10
     base = Made(ALL_ORDERS, options.numbers(count))
     changed = Made(ALL_ORDERS, options.numbers(count), lambda n: int(n % 10 == 3))
@@ -43,10 +52,12 @@ def peers(stage: Stage, options: Options, told: Callable[[str], None]) -> Values
     with stage.sellers("peers", *waiting) as sellers:
         files = _clean_rows(sellers, base, changed)
         values: Values = {}
+        left = dict(programs)
         for number in range(1, options.rounds + 1):
-            for name, value in _round(number, sellers, pythons, files, told).items():
+            for name, value in _round(number, sellers, left, files, told).items():
                 values.setdefault(name, []).append(value)
-        return values
+        # What somebody did before they were out does not count either.
+        return {name: found for name, found in values.items() if name.rsplit(" ", 1)[0] in left}
 
 
 def _clean_rows(sellers: Sellers, base: Made, changed: Made) -> dict[str, list[Path]]:
@@ -71,41 +82,44 @@ def _clean_rows(sellers: Sellers, base: Made, changed: Made) -> dict[str, list[P
 def _round(
     number: int,
     sellers: Sellers,
-    pythons: dict[str, str],
+    programs: dict[str, tuple[str, str]],
     files: dict[str, list[Path]],
     told: Callable[[str], None],
 ) -> dict[str, float]:
-    """Every figure of one round: seconds of each peer by ours. Who does not write our rows is out, from here on."""
+    """Every figure of one round: seconds of each peer by ours. Who fails, or does not write our rows, is taken out of
+    `programs`."""
     took: dict[str, dict[str, float]] = {}
     with ExitStack() as running:
         url = running.enter_context(sellers.copied())
         cursor = running.enter_context(session(url))
         ours = running.enter_context(Ours(sellers.stage, url))
+        processes: dict[str, Answering] = {}
         for phase in PHASES:
             took[phase] = {}
-            for who in in_turns(number, "ours", *PEERS):
+            for who in in_turns(number, "ours", *sorted(programs)):
                 if who == "ours":
                     took[phase][who] = _parse(ours, cursor, phase)
+                    continue
                 # To a peer the same rows are the same, whichever report tells them: it loads them again once.
-                elif who in pythons and phase != "newer":
-                    try:
-                        took[phase][who] = _load(who, pythons[who], url, files["load" if phase == "again" else phase])
-                    except Ended as error:
-                        told(f"{who} is left out: {error}")
-                        del pythons[who]
+                if phase == "newer":
+                    continue
+                try:
+                    if who not in processes:
+                        module, python = programs[who]
+                        processes[who] = running.enter_context(Answering(module, python=python))
+                    paths = [str(path) for path in files["load" if phase == "again" else phase]]
+                    took[phase][who] = _load(processes[who], who, url, paths)
+                except Ended as error:
+                    told(f"{who} is left out: {error}")
+                    del programs[who]
             settle(cursor, ALL_ORDERS)
-            for who in [who for who in took[phase] if who != "ours"]:
+            for who in sorted(took[phase].keys() & programs.keys()):
                 if unlike := _unlike(cursor, who):
-                    told(f"{who} is left out: after {phase}, {unlike:,} of its rows are not ours")
-                    del took[phase][who], pythons[who]
+                    told(f"{who} is left out: after {phase}, {unlike:,} of its rows are not ours, or are missing")
+                    del programs[who]
             told(f"round {number}, {phase}: " + ", ".join(f"{who} {took[phase][who]:.2f} s" for who in took[phase]))
     took["newer"] |= {who: seconds for who, seconds in took["again"].items() if who != "ours"}
-    return {
-        f"{who} {phase}": took[phase][who] / took[phase]["ours"]
-        for phase in PHASES
-        for who in took[phase]
-        if who in pythons
-    }
+    return {f"{who} {phase}": took[phase][who] / took[phase]["ours"] for phase in PHASES for who in programs}
 
 
 def _parse(ours: Ours, cursor: Any, phase: str) -> float:
@@ -119,11 +133,9 @@ def _parse(ours: Ours, cursor: Any, phase: str) -> float:
     return float(sum(said["seconds"]))
 
 
-def _load(peer: str, python: str, url: str, files: list[Path]) -> float:
-    """A peer's seconds, in a process of its own; what it takes to begin is not counted."""
-    paths = [str(path) for path in files]
-    with Answering(f"benchmarks.peers.{PEERS[peer]}", python=python) as process:
-        said = process.ask(url=url, schema=_schema(peer), files=paths, types=_TYPES, key=list(ALL_ORDERS.key))
+def _load(process: Answering, peer: str, url: str, paths: list[str]) -> float:
+    """A peer's seconds; what it takes to begin is not counted."""
+    said = process.ask(url=url, schema=_schema(peer), files=paths, types=_TYPES, key=list(ALL_ORDERS.key))
     return float(sum(said["seconds"]))
 
 
@@ -135,4 +147,4 @@ def _unlike(cursor: Any, peer: str) -> int:
 
 
 def _schema(peer: str) -> str:
-    return f"of_{PEERS[peer]}"
+    return f"of_{peer.replace('-', '_')}"

@@ -30,7 +30,6 @@ _TYPES = {
 
 def main() -> None:
     """Answers {"url": ..., "schema": ..., "files": [...], "types": {column: type}, "key": [...]}."""
-    state = tempfile.mkdtemp(prefix="orderdrain-bench-dlt-")
 
     def work(url: str, schema: str, files: list[str], types: dict[str, str], key: list[str]) -> dict[str, Any]:
         pipeline = dlt.pipeline(
@@ -54,7 +53,8 @@ def main() -> None:
             seconds.append(time.perf_counter() - began)
         return {"seconds": seconds}
 
-    answer(work)
+    with tempfile.TemporaryDirectory(prefix="orderdrain-bench-dlt-") as state:
+        answer(work)
 
 
 def _lists(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+import sys
 from dataclasses import replace
 
 import pytest
 
-from benchmarks import rows
+from benchmarks import against, rows
 from benchmarks.bench import PARTS, measured
 from benchmarks.figures import FIGURES, Figure, table
 from benchmarks.large import Phase, in_rounds
 from benchmarks.made import Made
 from benchmarks.options import Options
+from benchmarks.peers import environments
 from benchmarks.peers.environments import PEERS
 from benchmarks.rows import Differ
 from benchmarks.stage import Stage, Waiting
@@ -28,6 +32,7 @@ def stage(postgres_server, redis_url, stack_folder):
     return Stage(postgres_server, redis_url, stack_folder)
 
 
+@pytest.mark.timeout(400)  # it starts some 20 processes
 def test_a_short_bench_finds_every_figure_and_our_rows_are_those_of_the_reports(stage):
     """A figure that is missing would be missed by nobody: the table would only be shorter. No speed is asserted."""
     told = []
@@ -52,6 +57,27 @@ def test_a_time_counts_only_if_the_rows_are_those_that_the_report_tells(stage):
         pytest.raises(Differ, match="load: rows unlike those of the report: 1"),
     ):
         in_rounds(sellers, (Phase("load", "50000000002", told),), 1, told=lambda _: None)
+
+
+def test_a_peer_counts_only_if_it_wrote_our_rows(stage):
+    """One that forgets a row, or dies of its work, is named and left out; the others go on."""
+    told = []
+    programs = dict.fromkeys(("dying", "forgetful", "honest"), ("tests.peer", sys.executable))
+    found = against.compared(stage, SHORT, programs, told.append)
+
+    assert sorted(found) == [f"honest {phase}" for phase in sorted(against.PHASES)]
+    assert "forgetful is left out: after load, 1 of its rows are not ours, or are missing" in told
+    assert any(re.fullmatch("dying is left out: .*a last line that says why", line) for line in told)
+
+
+def test_a_peer_that_cannot_be_installed_is_left_out_with_one_line(tmp_path, monkeypatch):
+    """Without a package index our own figures are found all the same."""
+    monkeypatch.setattr(environments, "_HOME", tmp_path)
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    told = []
+
+    assert [environments.python_with(peer, told.append) for peer in PEERS] == [None] * len(PEERS)
+    assert len([line for line in told if "is left out, it cannot be installed" in line]) == len(PEERS)
 
 
 def test_two_tables_differ_by_what_is_in_one_of_them_or_stands_in_it_more_often(database_url):
