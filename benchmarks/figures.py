@@ -21,6 +21,12 @@ class Figure:
     at_least: bool = True
     unit: str = "x"
 
+    @property
+    def bounds(self) -> tuple[str, str]:
+        """Floor and aim as they are shown; blank where there is none."""
+        sign = ">=" if self.at_least else "<="
+        return tuple("" if bound is None else f"{sign} {bound:g}" for bound in (self.floor, self.aim))
+
     def result(self, values: Sequence[float]) -> dict[str, Any]:
         """Median and extremes of the rounds, beside floor and aim, and what the median says."""
         told = spread(values)
@@ -96,14 +102,13 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     for name, figure in FIGURES.items():
         if name not in results:
             continue
-        told, sign = results[name], ">=" if figure.at_least else "<="
+        told = results[name]
         lines.append(
             (
                 told["what"],
                 f"{_number(told['median'])} {told['unit']}",
                 f"{_number(told['min'])} - {_number(told['max'])}",
-                "" if told["floor"] is None else f"{sign} {told['floor']:g}",
-                "" if told["aim"] is None else f"{sign} {told['aim']:g}",
+                *figure.bounds,
                 told["says"],
             )
         )

@@ -9,6 +9,8 @@ from pathlib import Path
 import click
 import pytest
 
+from benchmarks.bench import PARTS
+from benchmarks.figures import FIGURES
 from orderdrain.cli import main
 from orderdrain.families import REPORT_TYPES
 from orderdrain.reports import State
@@ -147,6 +149,19 @@ def test_every_report_type_in_the_docs_is_what_the_code_knows():
         for name, t in REPORT_TYPES.items()
     }
     assert told == known
+
+
+def test_the_figures_in_the_docs_are_those_that_are_measured():
+    """A floor that is lowered in one place only would still be believed."""
+    section = DOCS["docs/benchmarks.md"].partition("## The figures\n")[2].partition("\n## ")[0]
+    told = re.findall(r"^\| `([\w -]+)` \| .+? \| (.*?) ?\| (.*?) ?\|$", section, re.MULTILINE)
+    assert told == [(name, *figure.bounds) for name, figure in FIGURES.items()]
+
+
+def test_every_part_of_the_bench_stands_in_the_docs_in_the_order_in_which_it_runs():
+    """`ONLY` takes these names."""
+    section = DOCS["docs/benchmarks.md"].partition("## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(PARTS)
 
 
 def test_every_file_that_the_docs_name_exists():
