@@ -22,6 +22,7 @@ from benchmarks.figures import FIGURES, table
 from benchmarks.large import Values
 from benchmarks.options import Options
 from benchmarks.results import commit, keep, known
+from benchmarks.rows import Differ
 from benchmarks.stage import Stage, open_stage
 from workers.processes import ending_on_signals
 
@@ -56,7 +57,10 @@ def main() -> int:
     figures: dict[str, Any] = {}
     with open_stage() as stage:
         for part in only:
-            figures |= measured(part, stage, options, lambda line: print(line, flush=True))
+            try:
+                figures |= measured(part, stage, options, lambda line: print(line, flush=True))
+            except Differ as error:
+                sys.exit(f"{part}: {error}")
             # Part by part: what was found stays found when the run is cut short.
             keep("bench", {**known().get("bench", {}), **figures})
     print(f"\n{table(figures)}\n")

@@ -10,6 +10,7 @@ import os
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from benchmarks.answering import answer
@@ -45,7 +46,8 @@ class Timed:
 
 def main() -> None:
     """Answers {"account": ..., "api": ..., "reports": [ids]}."""
-    services = Services.from_settings(load(os.environ))
+    # No settings but those that were given: a running `make up` leaves some in this folder.
+    services = Services.from_settings(load(os.environ, start=Path(os.environ["ORDERDRAIN_ARCHIVE"]).parent))
     archive = Timed(services.archive)
     services = replace(services, archive=archive)
 

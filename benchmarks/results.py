@@ -33,8 +33,14 @@ def known() -> dict[str, Any]:
 
 @cache
 def commit() -> str:
-    """The commit that this process was started on, with a `+` where files differ from it; blank outside of a
-    checkout. Asked once: results.json is written while the run goes on."""
-    command = ["git", "-c", "safe.directory=*", "describe", "--always", "--abbrev=10", "--dirty=+", "--exclude=*"]
-    said = subprocess.run(command, cwd=RESULTS.parent, capture_output=True, check=False, text=True)
+    """The last commit that changed the product, with a `+` where files differ from it; blank outside of a checkout.
+    Benchmarks and pages may have been changed since: what is measured was not."""
+    product = ["--", "orderdrain", "workers", "tasks"]
+    changed = _git("status", "--porcelain", *product)
+    return _git("log", "-1", "--format=%h", "--abbrev=10", *product) + ("+" if changed else "")
+
+
+def _git(*words: str) -> str:
+    command = ["git", "-c", "safe.directory=*", *words]
+    said = subprocess.run(command, cwd=RESULTS.parents[1], capture_output=True, check=False, text=True)
     return said.stdout.strip()

@@ -10,7 +10,7 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -138,7 +138,8 @@ class Answering:
             stdout=subprocess.PIPE,
             stderr=self._said,
             cwd=CHECKOUT,
-            env={**os.environ, **(env or {})},
+            # What the person at this terminal has set for a stack of theirs must not reach what is measured.
+            env={name: value for name, value in os.environ.items() if not name.startswith("ORDERDRAIN_")} | (env or {}),
             text=True,
         )
 
@@ -147,7 +148,8 @@ class Answering:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._popen.stdin.close()
+        with suppress(BrokenPipeError):
+            self._popen.stdin.close()
         self._popen.stdout.close()
         self._popen.wait()
         self._said.close()
@@ -159,8 +161,9 @@ class Answering:
 
     def tell(self, **what: Any) -> None:
         """Lets it begin; `hear` waits for what it says."""
-        self._popen.stdin.write(json.dumps(what) + "\n")
-        self._popen.stdin.flush()
+        with suppress(BrokenPipeError):  # it has ended: `hear` says why
+            self._popen.stdin.write(json.dumps(what) + "\n")
+            self._popen.stdin.flush()
 
     def hear(self) -> dict[str, Any]:
         line = self._popen.stdout.readline()
