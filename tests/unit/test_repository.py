@@ -32,6 +32,7 @@ def test_a_lock_file_names_no_host_and_holds_every_package_by_hash(name):
     """It must install from whatever index the person at the machine has, and nothing but what was tested."""
     text = (CHECKOUT / name).read_text()
     assert "://" not in text
+    assert re.findall(r"^-.*", text, re.MULTILINE) == [], "an option is for one machine"
     packages = re.findall(r"^\S.*?==.*(?:\n .*)*", text, re.MULTILINE)
     assert len(packages) > 5
     assert [package for package in packages if "--hash=sha256:" not in package] == []
