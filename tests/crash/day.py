@@ -7,6 +7,9 @@ versions of one order; a download that fails; a report asked for by hand, whose 
 cedar sells at SP-API: a schedule to be changed; two versions of one order, on two pages; a row that cannot be stored; a
 report that takes an hour to be made; a listing answered by a page of HTML; a token that ends mid-way; a refused call; a
 gzip that nobody announced, and that is cut; a url that has expired; a report asked for by hand, whose answer is lost.
+
+Of what Amazon announces, a notice of acme's comes twice, one of bravo's has a forged one beside it, and one of cedar's
+is lost.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from orderdrain import listening
 from orderdrain.amazon import mws, sp_api
 from orderdrain.declarations import declare
 from orderdrain.errors import OrderdrainError
@@ -39,6 +43,8 @@ STRIDE = 20
 WELL = {"lost": 0, "doubled": 2, "wrong": 0, "unfinished": 1, "over_quota": 0}
 #: Rounds of waiting that no day needs that ends: the longest has six.
 ROUNDS = 12
+#: So often a notice is read until it is given up, fewer times than in life: each is a round, and a listing.
+NOTICE_RECEIVES = 3
 #: So that four reports fill two pages, as 101 would at Amazon.
 PAGE_SIZE = 3
 SCHEDULES = "/reports/2021-06-30/schedules"
@@ -47,6 +53,9 @@ BY_THE_MINUTE = dict.fromkeys(("getReport", "createRestrictedDataToken"), QuotaR
 #: What each seller's reports are, and how often they are to come by schedule.
 #: Cedar's makes no report within the day: without a sale it would be one more entry, and one more page, of a listing.
 DECLARED = {"acme": {ORDERS: "_30_MINUTES_"}, "bravo": {ORDERS: "_15_MINUTES_"}, "cedar": {SHIPPING: "P1D"}}
+
+#: What befalls the first notice of each.
+PUSH = {"acme": "doubled_notice", "bravo": "forged_notice", "cedar": "lost_notice"}
 
 _HEADER = "order-id\torder-item-id\tsku\tquantity-purchased\tproduct-name\tbuyer-name\n"
 _ONE_BAD_ROW = "999-0000001-0000001\t1\tTEA\t1\tTeapot\tMargit\n999-0000001-0000001\t2\tTEA\ta few\tTeapot\tMargit\n"
@@ -63,6 +72,8 @@ def stage(amazon):
         cedar.call("DELETE", f"{SCHEDULES}/{schedule['reportScheduleId']}")
     now = datetime.fromisoformat(amazon.get("/_emulator/clock")["now"])
     _post(amazon, "advance", seconds=(BEGIN - timedelta(minutes=10) - now).total_seconds())
+    for account, fault in PUSH.items():
+        _post(amazon, "faults", account=account, operation="notification", fault=fault)
     for account in DECLARED:
         at = {"account": account, "api": "sp-api" if account == "cedar" else "mws"}
         orders = [{"order_id": f"111-000000{n}-0000001", "lines": [{}, {}]} for n in (1, 2)]
@@ -106,6 +117,7 @@ def worker(world, watch=None):
     # Waits have a jitter; by it a requested report would be there for one day's listing, and not for another's.
     random.seed("crash day")
     mws.PAGE_SIZE, sp_api.PAGE_SIZE, drains.MOST_ROUNDS = PAGE_SIZE, PAGE_SIZE, ROUNDS
+    listening.NOTICE_RECEIVES = NOTICE_RECEIVES
     sp_api.QUOTAS.update(BY_THE_MINUTE)
     with world.open(watch) as drain:
         yield drain
@@ -186,6 +198,10 @@ def outcome(drain):
         "states": sorted([names[r.report_id], r.state, r.rows_read, r.rows_rejected] for r in reports),
         "told Amazon": sorted([names[r["report_id"]], r["acknowledged"]] for r in truth["told_reports"]),
         "schedules": schedules,
+        "push": sorted(drain.emulator.get("/_emulator/notifications")["faults"]),
+        "heard": sorted(
+            [r.account, names.get(r.report_id, "forged"), r.copies > 0] for r in query("SELECT * FROM notices")
+        ),
         "requests": sorted([r.account, r.status] for r in query("SELECT account, status FROM report_requests")),
         "downloads": sum(call["operation"] in {"GetReport", "document"} for call in calls),
         "asked for": sum(call["operation"] in {"RequestReport", "createReport"} and call["applied"] for call in calls),
@@ -206,7 +222,7 @@ def broken_promises(seen, wanted):
         "acknowledged_before_commit": len(seen["too early"]),
         **{
             f"other_{name.replace(' ', '_')}": _differences(seen[name], wanted[name])
-            for name in ("states", "told Amazon", "requests")
+            for name in ("states", "told Amazon", "heard", "requests")
         },
         **{
             f"other_{table}": _differences(seen["tables"][table], wanted["tables"][table]) for table in wanted["tables"]
@@ -214,6 +230,7 @@ def broken_promises(seen, wanted):
         "other_schedules": int(seen["schedules"] != wanted["schedules"]),
         # The attempt that died may have downloaded already.
         "downloaded_twice": max(0, seen["downloads"] - wanted["downloads"] - 1),
+        "push_spared": int(seen["push"] != sorted(PUSH.values())),
         "asked_twice": seen["asked for"] - wanted["asked for"],
         "half_files": seen["half files"],
         "in_clear": seen["in clear"],
