@@ -57,6 +57,12 @@ DECLARED = {"acme": {ORDERS: "_30_MINUTES_"}, "bravo": {ORDERS: "_15_MINUTES_"},
 #: What befalls the first notice of each.
 PUSH = {"acme": "doubled_notice", "bravo": "forged_notice", "cedar": "lost_notice"}
 
+#: That of a requested report is heard as the request's, once its id is known here: sooner or later than the report.
+_HEARD = (
+    "SELECT account, report_id, copies > 0 AS copied FROM notices n WHERE NOT EXISTS"
+    " (SELECT FROM report_requests r WHERE (r.account, r.report_id) = (n.account, n.report_id))"
+)
+
 _HEADER = "order-id\torder-item-id\tsku\tquantity-purchased\tproduct-name\tbuyer-name\n"
 _ONE_BAD_ROW = "999-0000001-0000001\t1\tTEA\t1\tTeapot\tMargit\n999-0000001-0000001\t2\tTEA\ta few\tTeapot\tMargit\n"
 
@@ -199,9 +205,7 @@ def outcome(drain):
         "told Amazon": sorted([names[r["report_id"]], r["acknowledged"]] for r in truth["told_reports"]),
         "schedules": schedules,
         "push": sorted(drain.emulator.get("/_emulator/notifications")["faults"]),
-        "heard": sorted(
-            [r.account, names.get(r.report_id, "forged"), r.copies > 0] for r in query("SELECT * FROM notices")
-        ),
+        "heard": sorted([r.account, names.get(r.report_id, "forged"), r.copied] for r in query(_HEARD)),
         "requests": sorted([r.account, r.status] for r in query("SELECT account, status FROM report_requests")),
         "downloads": sum(call["operation"] in {"GetReport", "document"} for call in calls),
         "asked for": sum(call["operation"] in {"RequestReport", "createReport"} and call["applied"] for call in calls),
