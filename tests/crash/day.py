@@ -115,6 +115,8 @@ def stage(amazon):
     for operation, rule in BY_THE_MINUTE.items():
         _post(amazon, "quota", operation=operation, max=rule.burst, restore_seconds=rule.restore_seconds)
     _post(amazon, "advance", seconds=600)
+    # Looked at, they are announced: a meeting ends all faults that are still to come.
+    amazon.get("/_emulator/notifications")
 
 
 @contextmanager
