@@ -30,7 +30,7 @@ FULL_AT = 200
 #: Real seconds to wait for somebody to be at work, or for a message to be on its way.
 PATIENCE = 2.0
 #: Forged notices that come at once: more than are read at once.
-FLOOD = 25
+FLOOD = 12
 #: What is called at SP-API only.
 SP_OPERATIONS = {*QUOTAS, "document", "LWA"}
 
