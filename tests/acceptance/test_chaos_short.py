@@ -113,6 +113,13 @@ def test_a_second_download_in_one_attempt_is_seen_and_one_after_a_bad_body_is_no
     assert len(promises._downloaded_twice(once, [good, good], nothing_done())) == 1
 
 
+def test_a_document_that_says_why_there_is_no_report_is_no_second_download():
+    """It is read at the look after a request that ended FATAL: no lease, and nothing of it in the ledger of reports."""
+    listed = SimpleNamespace(query=lambda _: [("acme", "1", 0)])
+    assert promises._downloaded_twice(listed, [call("document", "10:00:00", report_ids="2")], nothing_done()) == []
+    assert len(promises._downloaded_twice(listed, [call("document", "10:00:00", report_ids="1")], nothing_done())) == 1
+
+
 @pytest.mark.parametrize(("first", "follows"), [("GetReportList", "GetReportListByNextToken"), ("getReports",) * 2])
 def test_two_listings_of_an_account_at_once_are_seen_and_one_begun_anew_is_not(first, follows):
     """Whoever asks for the next page of a listing after another one has begun still went on with his own."""
