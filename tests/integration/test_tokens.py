@@ -85,3 +85,15 @@ def test_a_newer_token_that_quota_kept_from_being_tried_is_remembered_for_its_op
     assert tokens(drain).was_renewed("getReport", refused=newer, renewed=old)
     stored = str(drain.s.db.query("SELECT renewed_for FROM connections"))
     assert not [token for token in (old, new, newer) if token in stored]
+
+
+def test_a_token_that_worked_is_no_longer_remembered(drain):
+    """When it is refused an hour later it has ended, and no role is lacking."""
+    new = tokens(drain).access_token()
+    assert not tokens(drain).was_renewed("getReport", refused="Atza|0", renewed=new)
+    worker = tokens(drain)
+    assert worker.access_token() == new
+    worker.worked("getReports", new)
+    assert drain.s.db.query("SELECT 1 FROM connections WHERE renewed_for IS NOT NULL"), "another operation says nothing"
+    worker.worked("getReport", new)
+    assert not tokens(drain).was_renewed("getReport", refused=new, renewed="Atza|2")
