@@ -131,9 +131,8 @@ def _pages(api: ReportsApi, connection: Connection, turn: Turn) -> Iterator[List
 
 def download(s: Services, key: ReportKey) -> str:
     """Brings a report's bytes to the archive, exactly as Amazon sent them, whole and checked."""
-    with leased(s, key, State.LISTED) as lease:
-        api = s.amazon(s.accounts.connection(key.account, key.api))
-        stored, content_type, request_id = _download(s, api, lease)
+    with leased(s, key, State.LISTED) as (lease, connection):
+        stored, content_type, request_id = _download(s, s.amazon(connection), lease)
         s.ledger.downloaded(
             lease,
             archive_key=stored.key,
@@ -175,19 +174,18 @@ def _download(s: Services, api: ReportsApi, lease: Lease) -> tuple[Stored, str |
 
 def parse(s: Services, key: ReportKey) -> str:
     """Brings a report's rows to Postgres: newest wins, rejected rows set aside, all in one commit with the state."""
-    with leased(s, key, State.DOWNLOADED) as lease:
+    with leased(s, key, State.DOWNLOADED) as (lease, connection):
         report = lease.report
         if report.archive_key is None or not s.archive.exists(report.archive_key):
             s.ledger.download_again(lease, "its bytes are not in the archive")
             raise NothingToDo(f"{key}: its bytes are gone from the archive; it is downloaded again")
-        account = s.accounts.connection(key.account, key.api).account
         with (
             s.archive.open(report.archive_key) as file,
             open_report(
                 file,
                 report_type=report.report_type,
                 content_type=report.content_type,
-                marketplaces=account.marketplaces,
+                marketplaces=connection.account.marketplaces,
             ) as parsed,
             s.db.transaction() as cursor,
         ):
@@ -217,7 +215,7 @@ def acknowledge(s: Services, account: str) -> str:
 
 def _acknowledge_all(s: Services, connection: Connection) -> str:
     account, told = connection.account.account, 0
-    with acknowledging_turn(s, account, connection.api) as turn:
+    with acknowledging_turn(s, connection) as turn:
         api, asked = s.amazon(connection), set[str]()
         while batch := s.acknowledgements.begin(turn, skip=sorted(asked)):
             asked.update(batch)

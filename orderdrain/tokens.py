@@ -98,9 +98,11 @@ class AccessTokens:
             refresh_token=connection.token or "",
             now=self._clock.now(),
         )
+        # What was declared anew meanwhile may be another seller: a token of the one before is not for his calls.
         self._database.query(
-            "UPDATE connections SET access_token = %s, access_token_until = %s WHERE account = %s AND api = %s",
-            (self._vault.seal(given.token, place=self._place), given.expires_at, *self._key),
+            "UPDATE connections SET access_token = %s, access_token_until = %s"
+            " WHERE account = %s AND api = %s AND version = %s",
+            (self._vault.seal(given.token, place=self._place), given.expires_at, *self._key, connection.version),
         )
         return given.token
 

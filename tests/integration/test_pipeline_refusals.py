@@ -11,7 +11,7 @@ from tests.drain import draining_quiet_sellers
 
 @pytest.fixture
 def drain(database_url, redis_url, tmp_path):
-    """acme at SP-API, whose buckets are new: one call goes, and the next one only when quota has restored."""
+    """A seller at SP-API, whose buckets are new: one call goes, and the next one only when quota has restored."""
     with draining_quiet_sellers(database_url, redis_url, tmp_path, sp_api_sellers="acme") as running:
         yield running
 
