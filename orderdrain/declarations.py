@@ -33,8 +33,10 @@ from urllib.parse import urlsplit
 
 from orderdrain.accounts import Account
 from orderdrain.amazon.http import emulator_at
+from orderdrain.amazon.lwa import LOGIN_URL
 from orderdrain.errors import UsageError
 from orderdrain.schedules import check_declaration
+from orderdrain.vault import secret_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,6 +127,9 @@ def check_account(name: str, keys: Mapping[str, Any], *, sealed: bool) -> None:
     for place in (keys["endpoint"], keys.get("login_url")):
         if place is not None and not emulator_at("{0.scheme}://{0.netloc}".format(urlsplit(place))):
             _check_real(place, f"account {name}", sealed=sealed)
+    if api == "sp-api" and not keys.get("login_url"):
+        # An emulator's account that names no login sends its tokens to Amazon's.
+        _check_real(LOGIN_URL, f"account {name}", sealed=sealed)
 
 
 def store_account(s: Services, name: str, keys: Mapping[str, Any], *, token: str | None) -> None:
@@ -168,20 +173,19 @@ def _api_of_keys(keys: Mapping[str, Any], whose: str) -> str:
 
 def _token(keys: Mapping[str, Any], whose: str) -> str | None:
     names = NAMES[keys.get("api", "mws")]
-    token = _secret(keys, names.token, whose, required=names.needs_token)
-    return token or None
+    return _secret(keys, names.token, whose, required=names.needs_token)
 
 
 def _secret(keys: Mapping[str, Any], name: str, whose: str, *, required: bool = True) -> str | None:
     if path := keys.get(f"{name}_file"):
         try:
-            return Path(path).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise UsageError(f"{whose}: {name}_file cannot be read: {error.strerror}") from None
+            return secret_in(Path(path))
+        except UsageError as error:
+            raise UsageError(f"{whose}: {name}_file: {error}") from None
     if variable := keys.get(f"{name}_env"):
-        if variable not in os.environ:
-            raise UsageError(f"{whose}: {name}_env names {variable}, which is not set")
-        return os.environ[variable]
+        if not (secret := os.environ.get(variable, "").strip()):
+            raise UsageError(f"{whose}: {name}_env names {variable}, which is not set, or empty")
+        return secret
     if required:
         raise UsageError(f"{whose}: it needs {name}_file or {name}_env")
     return None
