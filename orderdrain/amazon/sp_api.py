@@ -391,10 +391,12 @@ class SpApiReports:
                 f"Amazon gave no answer to {operation}: {error}", evidence=Evidence(operation)
             ) from error
         except BodyCut as error:
-            raise ServiceFault(
-                f"Amazon's answer to {operation} is not whole: {error}",
-                evidence=Evidence(operation, status, None, request_id),
-            ) from error
+            if status != 429:
+                raise ServiceFault(
+                    f"Amazon's answer to {operation} is not whole: {error}",
+                    evidence=Evidence(operation, status, None, request_id),
+                ) from error
+            came = b""  # the status says all: to take it for a failure would spend an attempt, and call on
         # The model knows no body for what was cancelled.
         told = sp_json.read_answer(b"{}" if method == "DELETE" and status == 200 and not came else came)
         refusal = None if told is None else sp_json.refusal_in(told)
