@@ -35,6 +35,7 @@ from orderdrain.accounts import Account
 from orderdrain.amazon.http import emulator_at
 from orderdrain.amazon.lwa import LOGIN_URL
 from orderdrain.errors import UsageError
+from orderdrain.policy import LIST_EVERY_MINUTES
 from orderdrain.schedules import check_declaration
 from orderdrain.vault import secret_in
 
@@ -70,13 +71,13 @@ _ACCOUNT_KEYS = {
     "endpoint": str,
     "marketplaces": list,
     "manage_schedules": bool,
-    "list_every_minutes": int,
+    "list_every_minutes": float,
     "report_types": dict,
     "login_url": str,
     **{f"{names.token}_{where}": str for names in NAMES.values() for where in ("file", "env")},
 }
 #: What TOML calls them.
-_KINDS = {str: "a string", list: "an array", bool: "true or false", int: "a whole number", dict: "a table"}
+_KINDS = {str: "a string", list: "an array", bool: "true or false", float: "a number", dict: "a table"}
 
 
 def declare_file(s: Services, path: Path) -> list[str]:
@@ -120,8 +121,9 @@ def check_account(name: str, keys: Mapping[str, Any], *, sealed: bool) -> None:
     if api not in NAMES:
         raise UsageError(f"account {name}: api is one of {', '.join(NAMES)}, and not {api}")
     check_declaration(keys["report_types"], api)
-    if not keys.get("list_every_minutes", 15) > 0:
-        raise UsageError(f"account {name}: list_every_minutes must be above 0, such as 15")
+    least, most = LIST_EVERY_MINUTES
+    if not least <= keys.get("list_every_minutes", 15) <= most:
+        raise UsageError(f"account {name}: list_every_minutes must be from {least} to {most:,}, such as 15")
     if api == "mws" and "login_url" in keys:
         raise UsageError(f"account {name}: login_url is SP-API's alone")
     for place in (keys["endpoint"], keys.get("login_url")):
@@ -202,6 +204,6 @@ def _only_known(keys: Mapping[str, Any], known: Mapping[str, type], whose: str) 
     for key, value in keys.items():
         if key not in known:
             raise UsageError(f"{whose}: {key} is no key known here. Known: {', '.join(sorted(known))}")
-        # bool is an int to Python, and no number to a person.
-        if type(value) is not known[key]:
+        # bool is an int to Python, and no number to a person; a whole number is a number.
+        if type(value) not in {known[key], int if known[key] is float else known[key]}:
             raise UsageError(f"{whose}: {key} must be {_KINDS[known[key]]}")

@@ -552,7 +552,7 @@ def test_an_account_of_an_emulator_is_added_and_listed(run, books, amazon):
     """The whole way in, with what the emulator's first line tells."""
     told = amazon.accounts[0]
     run("application", "add", "main", "--access-key", told["access_key"], ORDERDRAIN_SECRET_KEY=told["secret_key"])
-    done = run(*add(amazon.url, told), "--type", f"{ORDERS}=_15_MINUTES_", "--list-every", 10)
+    done = run(*add(amazon.url, told), "--type", f"{ORDERS}=_15_MINUTES_", "--list-every", 0.75)
 
     assert (done.exit_code, lines(done)) == (
         0,
@@ -565,7 +565,7 @@ def test_an_account_of_an_emulator_is_added_and_listed(run, books, amazon):
     assert books.accounts.connection(ACME, API).account.seller_id == told["seller_id"]
     (row,) = cells(run("account", "list"))
     assert row[:4] == [ACME, "mws", "main", told["seller_id"]]
-    assert books.accounts.table()[0].list_every == timedelta(minutes=10)
+    assert books.accounts.table()[0].list_every == timedelta(seconds=45)
 
 
 def add(endpoint, told=None):
@@ -679,8 +679,11 @@ def test_many_accounts_come_from_a_file(run, books, amazon, tmp_path):
         ("manage_schedule = true", "manage_schedule is no key known here"),
         ("[account.carol]", "account is no key known here"),
         ("[accounts.carol]\napplication = 'main'", "account carol: seller_id is missing"),
-        ("list_every_minutes = 0", "list_every_minutes must be above 0"),
-        ("list_every_minutes = 'often'", "list_every_minutes must be a whole number"),
+        ("list_every_minutes = 0", "list_every_minutes must be from 0.5 to 1,440"),
+        ("list_every_minutes = nan", "list_every_minutes must be from 0.5 to 1,440"),
+        ("list_every_minutes = 1e9", "list_every_minutes must be from 0.5 to 1,440"),
+        ("list_every_minutes = true", "list_every_minutes must be a number"),
+        ("list_every_minutes = 'often'", "list_every_minutes must be a number"),
         ("[accounts.carol]\nmarketplaces = 'ATVPDKIKX0DER'", "account carol: marketplaces must be an array"),
         ("[accounts]\nacme = 1", "accounts.toml: "),
         ("[applications.other]\naccess_key = 'AK'", "application other: it needs secret_key_file or secret_key_env"),
