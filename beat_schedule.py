@@ -16,8 +16,9 @@ EXPIRES = 900
 SCHEDULE: dict[str, dict[str, Any]] = {
     # Recovery and waiting both end at a sweep: 10 s is how late a wake-up may be, and costs a few queries.
     "sweep": {"task": "reports.sweep", "schedule": 10.0, "options": {"expires": EXPIRES}},
-    # Accounts are due at times of their own (spread by name, not on the hour); a minute is how late one may be.
-    "list": {"task": "reports.list", "schedule": 60.0, "options": {"expires": EXPIRES}},
+    # Accounts are due at times of their own (spread by name, not on the hour); 10 s is how late one may be. Amazon lets
+    # an account be listed each 45 s: at a tick a minute, each minute would be as often as anybody could.
+    "list": {"task": "reports.list", "schedule": 10.0, "options": {"expires": EXPIRES}},
     # What Amazon announces waits for the next look into the queue: with a long poll of 2 s, 8 s at most. With no queue
     # this tick is left out (workers/config.py).
     "listen": {"task": "reports.listen", "schedule": 10.0, "options": {"expires": EXPIRES}},

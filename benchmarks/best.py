@@ -1,22 +1,25 @@
 """The least delay that Amazon's documented quotas allow. It shares no code with the product, and knows no machine.
 
-One account's documents, each from the moment at which it can be known: a token of each bucket, and it is there. No
-other call costs anything, and nothing takes time. The newest goes first, as in the product: which documents wait for
-which is then the same, and delays can be compared one by one.
+One account's documents, each from the moment at which it can be known: a token of getReportDocument, and it is
+committed. No other call costs anything (a listing and a notice name the document, and one restricted token may be for
+fifty of them), and nothing takes time. The newest goes first, as in the product: which documents wait for which is then
+the same, and delays can be compared one by one. In any other order as many would wait, and as long in the mean.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: What one document costs at SP-API: burst, and tokens a second (SP-API model).
-GET_REPORT = (15, 2)
-CREATE_RESTRICTED_DATA_TOKEN = (10, 1)
+#: Burst, and tokens a second (SP-API model).
 GET_REPORT_DOCUMENT = (15, 0.0167)
+#: Seconds that getReports takes to restore a token (SP-API model: 0.0222 a second): who hears of no report listens by
+#: listing, and more often than this nobody can for long. The burst of 10 is ten listings more in a whole day.
+LISTINGS_APART = 1 / 0.0222
 
 
 class Bucket:
@@ -38,12 +41,17 @@ class Bucket:
         return min(self._burst, self._tokens + (now - self._at) * self._per_second)
 
 
+def listed_after(available: float, *, first: float, every: float) -> float:
+    """When a document is known to who lists at `first`, and before and after it `every` so many seconds."""
+    return first + math.ceil((available - first) / every) * every
+
+
 def best_commits(documents: Sequence[tuple[float, float]]) -> list[float]:
     """When each document of an account could be committed: of (known_at, available_at), in seconds, in the same order.
 
     Among those that are equally new the first goes first.
     """
-    buckets = [Bucket(*limits) for limits in (GET_REPORT, CREATE_RESTRICTED_DATA_TOKEN, GET_REPORT_DOCUMENT)]
+    bucket = Bucket(*GET_REPORT_DOCUMENT)
     commits = [0.0] * len(documents)
     unknown = sorted(range(len(documents)), key=lambda n: documents[n][0], reverse=True)
     waiting: list[tuple[float, int]] = []
@@ -51,12 +59,11 @@ def best_commits(documents: Sequence[tuple[float, float]]) -> list[float]:
     while unknown or waiting:
         if not waiting:
             now = max(now, documents[unknown[-1]][0])
-        now = max(bucket.ready_at(now) for bucket in buckets)
+        now = bucket.ready_at(now)
         while unknown and documents[unknown[-1]][0] <= now:
             n = unknown.pop()
             heapq.heappush(waiting, (-documents[n][1], n))
         _, n = heapq.heappop(waiting)
-        for bucket in buckets:
-            bucket.take(now)
+        bucket.take(now)
         commits[n] = now
     return commits

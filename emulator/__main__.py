@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--families", choices=("new_orders", "all"), default="new_orders", help="what the sellers' reports tell")
     add("--orders-per-minute", type=_at_least(0, float), default=2.0, help="of each seller, in emulated minutes")
     add("--backlog", type=_at_least(0, int), default=5, help="reports that wait at the start, a seller")
-    add("--speed", type=_at_least(0.001, float), default=1.0, help="emulated seconds in a real one")
+    add("--speed", type=_at_least(0.0001, float), default=1.0, help="emulated seconds in a real one")
     add("--faults", default="default", help="none, default, or a JSON file with rates and stall_seconds")
     add("--on-acknowledge", metavar="URL", help="told the ids before an acknowledgement is applied and answered")
     add("--tls", nargs=2, metavar=("CERT", "KEY"), help="serve https with these PEM files")

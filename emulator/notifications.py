@@ -73,15 +73,17 @@ class Notifications:
             return len(bodies)
 
     def as_json(self) -> dict[str, Any]:
-        """What was announced and with which fault, and how many messages lie in the queue."""
+        """What was announced and with which fault, how many messages lie in the queue, and since when."""
         self.catch_up()
         with self._world.lock:
-            visible, taken = self._queue.counts(self._world.clock.now())
+            now = self._world.clock.now()
+            visible, taken = self._queue.counts(now)
             return {
                 "published": list(self._published),
                 "faults": dict(Counter(told["fault"] for told in self._published if told["fault"])),
                 "visible": visible,
                 "in_flight": taken,
+                "oldest_seconds": self._queue.oldest_age(now),
             }
 
     def _catch_up(self, account: Account, api: str, requests: Iterable[Request], now: datetime) -> None:

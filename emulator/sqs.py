@@ -117,6 +117,11 @@ class Queue:
             visible = sum(message.visible_at <= now for message in self._messages.values())
             return visible, len(self._messages) - visible
 
+    def oldest_age(self, now: datetime) -> float:
+        """For how many seconds the oldest message has been in the queue; 0 of an empty one."""
+        with self._lock:
+            return max(((now - message.sent_at).total_seconds() for message in self._messages.values()), default=0.0)
+
 
 class Sqs:
     """All queues. One of them is there from the start: the one that both APIs publish to."""

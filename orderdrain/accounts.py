@@ -64,6 +64,9 @@ class Connection:
     secret: str
     token: str | None
     login_url: str | None
+    #: Raised by whoever declares the connection anew or resumes it, and by whoever stores its application's keys.
+    version: int
+    application_version: int
 
     def __repr__(self) -> str:
         return f"Connection({self.account.account}, {self.api})"
@@ -84,7 +87,8 @@ class Accounts:
         if not self._database.query(
             "INSERT INTO applications AS a (application, api, key_id, secret) VALUES (%s, %s, %s, %s)"
             " ON CONFLICT (application) DO UPDATE SET key_id = EXCLUDED.key_id,"
-            " secret = EXCLUDED.secret, paused_at = NULL, paused_reason = NULL WHERE a.api = EXCLUDED.api RETURNING 1",
+            " secret = EXCLUDED.secret, paused_at = NULL, paused_reason = NULL, version = a.version + 1"
+            " WHERE a.api = EXCLUDED.api RETURNING 1",
             (application, api, key_id, self._vault.seal(secret, place=f"application {application}")),
         ):
             raise UsageError(f"application {application} has the keys of another API: give this one a name of its own")
@@ -138,7 +142,7 @@ class Accounts:
                     " report_types = EXCLUDED.report_types, manage_schedules = EXCLUDED.manage_schedules,"
                     f" full_listed_at = CASE WHEN {_NO_NEW_TYPE} THEN c.full_listed_at END,"
                     f" next_full_list_at = CASE WHEN {_NO_NEW_TYPE} THEN c.next_full_list_at ELSE app_now() END,"
-                    " access_token = NULL, list_after = '-infinity' RETURNING account",
+                    " access_token = NULL, list_after = '-infinity', version = c.version + 1 RETURNING account",
                     {
                         "account": account.account,
                         "api": api,
@@ -161,23 +165,33 @@ class Accounts:
                     f"{account.account!r} is no name for an account: lower-case letters, digits, '-', '_' and '.'"
                 ) from None
 
-    def pause(self, account: str, reason: str, *, api: str | None = None) -> None:
+    def pause(self, account: str, reason: str) -> None:
         """Nothing is begun for its connections until `resume`. Raises NotFound."""
         if not self._database.query(
             "UPDATE connections SET paused_at = coalesce(paused_at, app_now()), paused_reason = %s"
-            " WHERE account = %s AND api = coalesce(%s, api) RETURNING account",
-            (reason, account, api),
+            " WHERE account = %s RETURNING account",
+            (reason, account),
         ):
             raise _no_account(account)
 
-    def pause_application(self, application: str, reason: str) -> bool:
-        """Pauses every connection that uses these keys, as one thing: it is one fault, and one alert. False where
-        another worker was quicker."""
+    def pause_connection(self, connection: Connection, reason: str) -> bool:
+        """Pauses the one that was refused. False where another worker was quicker, or it is no longer what it was."""
+        return bool(
+            self._database.query(
+                "UPDATE connections SET paused_at = app_now(), paused_reason = %s"
+                " WHERE account = %s AND api = %s AND version = %s AND paused_at IS NULL RETURNING 1",
+                (reason, connection.account.account, connection.api, connection.version),
+            )
+        )
+
+    def pause_application(self, connection: Connection, reason: str) -> bool:
+        """Pauses every connection that uses the keys of this one, as one thing: it is one fault, and one alert. False
+        where another worker was quicker, or other keys are stored."""
         return bool(
             self._database.query(
                 "UPDATE applications SET paused_at = app_now(), paused_reason = %s"
-                " WHERE application = %s AND paused_at IS NULL RETURNING 1",
-                (reason, application),
+                " WHERE application = %s AND version = %s AND paused_at IS NULL RETURNING 1",
+                (reason, connection.application, connection.application_version),
             )
         )
 
@@ -194,7 +208,7 @@ class Accounts:
         with self._database.transaction() as cursor:
             cursor.execute(
                 "UPDATE connections SET paused_at = NULL, paused_reason = NULL, listing_attempts = 0,"
-                " list_after = '-infinity'"
+                " list_after = '-infinity', version = version + 1"
                 " WHERE account = %s RETURNING application",
                 (account,),
             )
@@ -202,7 +216,8 @@ class Accounts:
             if not applications:
                 raise _no_account(account)
             cursor.execute(
-                "UPDATE applications SET paused_at = NULL, paused_reason = NULL WHERE application = ANY(%s)",
+                "UPDATE applications SET paused_at = NULL, paused_reason = NULL, version = version + 1"
+                " WHERE application = ANY(%s)",
                 (applications,),
             )
             cursor.execute("UPDATE accounts SET next_list_at = app_now() WHERE account = %s", (account,))
@@ -228,7 +243,7 @@ class Accounts:
         """The account's connections, paused ones too. Raises NotFound."""
         rows = self._database.query(
             "SELECT a.*, c.api, c.application, c.endpoint, c.token, c.login_url, c.report_types, c.manage_schedules,"
-            " p.key_id, p.secret"
+            " c.version, p.key_id, p.secret, p.version AS application_version"
             " FROM accounts a JOIN connections c USING (account) JOIN applications p USING (application)"
             " WHERE a.account = %s ORDER BY c.api",
             (account,),
@@ -250,7 +265,18 @@ class Accounts:
         )
         secret = self._vault.open(row.secret, place=f"application {row.application}")
         token = row.token and self._vault.open(row.token, place=_place(row.account, row.api))
-        return Connection(account, row.api, row.application, row.endpoint, row.key_id, secret, token, row.login_url)
+        return Connection(
+            account,
+            row.api,
+            row.application,
+            row.endpoint,
+            row.key_id,
+            secret,
+            token,
+            row.login_url,
+            row.version,
+            row.application_version,
+        )
 
     # ---------------------------------------------------------------------------------------------- what is due
 

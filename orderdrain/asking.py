@@ -6,11 +6,13 @@ Secrets are read from a file, else from the environment, else asked for without 
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from orderdrain.errors import UsageError
+from orderdrain.vault import secret_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,12 +53,18 @@ def ask_for_application(s: Services, keys: dict[str, Any]) -> None:
 
 
 def secret_from(variable: str, path: Path | None, prompt: str | None) -> str:
-    """The secret in the file, in the environment's `variable`, or as typed; empty where there is no `prompt` either."""
+    """The secret in the file, in the environment's `variable`, or as typed (a line of stdin where that is no terminal);
+    empty where there is no `prompt` either. Raises UsageError where it is asked for and does not come."""
     if path is not None:
-        return path.read_text(encoding="utf-8").strip()
-    if variable in os.environ:
-        return os.environ[variable]
-    return str(click.prompt(prompt, hide_input=True, err=True)) if prompt else ""
+        return secret_in(path)
+    secret = os.environ.get(variable, "").strip()
+    if secret or prompt is None:
+        return secret
+    if sys.stdin.isatty():
+        return str(click.prompt(prompt, hide_input=True, err=True)).strip()
+    if not (secret := sys.stdin.readline().strip()):
+        raise UsageError(f"{prompt} is missing: name a file that holds it (--help says how), or set {variable}")
+    return secret
 
 
 def pair(text: str) -> tuple[str, str]:

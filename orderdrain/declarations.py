@@ -33,8 +33,11 @@ from urllib.parse import urlsplit
 
 from orderdrain.accounts import Account
 from orderdrain.amazon.http import emulator_at
+from orderdrain.amazon.lwa import LOGIN_URL
 from orderdrain.errors import UsageError
+from orderdrain.policy import LIST_EVERY_MINUTES
 from orderdrain.schedules import check_declaration
+from orderdrain.vault import secret_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,13 +71,13 @@ _ACCOUNT_KEYS = {
     "endpoint": str,
     "marketplaces": list,
     "manage_schedules": bool,
-    "list_every_minutes": int,
+    "list_every_minutes": float,
     "report_types": dict,
     "login_url": str,
     **{f"{names.token}_{where}": str for names in NAMES.values() for where in ("file", "env")},
 }
 #: What TOML calls them.
-_KINDS = {str: "a string", list: "an array", bool: "true or false", int: "a whole number", dict: "a table"}
+_KINDS = {str: "a string", list: "an array", bool: "true or false", float: "a number", dict: "a table"}
 
 
 def declare_file(s: Services, path: Path) -> list[str]:
@@ -118,13 +121,17 @@ def check_account(name: str, keys: Mapping[str, Any], *, sealed: bool) -> None:
     if api not in NAMES:
         raise UsageError(f"account {name}: api is one of {', '.join(NAMES)}, and not {api}")
     check_declaration(keys["report_types"], api)
-    if not keys.get("list_every_minutes", 15) > 0:
-        raise UsageError(f"account {name}: list_every_minutes must be above 0, such as 15")
+    least, most = LIST_EVERY_MINUTES
+    if not least <= keys.get("list_every_minutes", 15) <= most:
+        raise UsageError(f"account {name}: list_every_minutes must be from {least} to {most:,}, such as 15")
     if api == "mws" and "login_url" in keys:
         raise UsageError(f"account {name}: login_url is SP-API's alone")
     for place in (keys["endpoint"], keys.get("login_url")):
         if place is not None and not emulator_at("{0.scheme}://{0.netloc}".format(urlsplit(place))):
             _check_real(place, f"account {name}", sealed=sealed)
+    if api == "sp-api" and not keys.get("login_url"):
+        # An emulator's account that names no login sends its tokens to Amazon's.
+        _check_real(LOGIN_URL, f"account {name}", sealed=sealed)
 
 
 def store_account(s: Services, name: str, keys: Mapping[str, Any], *, token: str | None) -> None:
@@ -168,20 +175,19 @@ def _api_of_keys(keys: Mapping[str, Any], whose: str) -> str:
 
 def _token(keys: Mapping[str, Any], whose: str) -> str | None:
     names = NAMES[keys.get("api", "mws")]
-    token = _secret(keys, names.token, whose, required=names.needs_token)
-    return token or None
+    return _secret(keys, names.token, whose, required=names.needs_token)
 
 
 def _secret(keys: Mapping[str, Any], name: str, whose: str, *, required: bool = True) -> str | None:
     if path := keys.get(f"{name}_file"):
         try:
-            return Path(path).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise UsageError(f"{whose}: {name}_file cannot be read: {error.strerror}") from None
+            return secret_in(Path(path))
+        except UsageError as error:
+            raise UsageError(f"{whose}: {name}_file: {error}") from None
     if variable := keys.get(f"{name}_env"):
-        if variable not in os.environ:
-            raise UsageError(f"{whose}: {name}_env names {variable}, which is not set")
-        return os.environ[variable]
+        if not (secret := os.environ.get(variable, "").strip()):
+            raise UsageError(f"{whose}: {name}_env names {variable}, which is not set, or empty")
+        return secret
     if required:
         raise UsageError(f"{whose}: it needs {name}_file or {name}_env")
     return None
@@ -198,6 +204,6 @@ def _only_known(keys: Mapping[str, Any], known: Mapping[str, type], whose: str) 
     for key, value in keys.items():
         if key not in known:
             raise UsageError(f"{whose}: {key} is no key known here. Known: {', '.join(sorted(known))}")
-        # bool is an int to Python, and no number to a person.
-        if type(value) is not known[key]:
+        # bool is an int to Python, and no number to a person; a whole number is a number.
+        if type(value) not in {known[key], int if known[key] is float else known[key]}:
             raise UsageError(f"{whose}: {key} must be {_KINDS[known[key]]}")

@@ -94,6 +94,6 @@ def _kind(s: Services, queue: Queue, message: Message) -> Kind | None:
 
 
 def _send_listings(s: Services) -> None:
-    """As the tick does that comes once a minute. One that the broker does not take comes again with its notice."""
+    """As the tick of listings does. One that the broker does not take comes again with its notice."""
     for account in s.accounts.due_to_list():
         s.send("list", account=account)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from orderdrain.accounts import Connection
+    from orderdrain.accounts import Account, Connection
     from orderdrain.amazon import ListingPage, ReportsApi
     from orderdrain.archive import Stored, Writer
     from orderdrain.ledger import Lease
@@ -135,9 +135,8 @@ def _pages(api: ReportsApi, connection: Connection, turn: Turn) -> Iterator[List
 
 def download(s: Services, key: ReportKey) -> str:
     """Brings a report's bytes to the archive, exactly as Amazon sent them, whole and checked."""
-    with leased(s, key, State.LISTED) as lease:
-        api = s.amazon(s.accounts.connection(key.account, key.api))
-        stored, content_type, request_id = _download(s, api, lease)
+    with leased(s, key, State.LISTED) as (lease, connection):
+        stored, content_type, request_id = _download(s, s.amazon(connection), lease)
         s.ledger.downloaded(
             lease,
             archive_key=stored.key,
@@ -188,12 +187,12 @@ def _counted(writer: Writer, progress: Progress) -> Callable[[bytes], None]:
 
 def parse(s: Services, key: ReportKey) -> str:
     """Brings a report's rows to Postgres: newest wins, rejected rows set aside, all in one commit with the state."""
-    with leased(s, key, State.DOWNLOADED) as lease:
+    with leased(s, key, State.DOWNLOADED) as (lease, connection):
         report = lease.report
         if report.archive_key is None or not s.archive.exists(report.archive_key):
             s.ledger.download_again(lease, "its bytes are not in the archive")
             raise NothingToDo(f"{key}: its bytes are gone from the archive; it is downloaded again")
-        with opened(s, report, lease.progress) as parsed, s.db.transaction() as cursor:
+        with opened(s, report, connection.account, lease.progress) as parsed, s.db.transaction() as cursor:
             counts = s.orders.merge(cursor, report, parsed)
             s.ledger.parsed(
                 cursor,
@@ -211,9 +210,8 @@ def parse(s: Services, key: ReportKey) -> str:
 
 
 @contextmanager
-def opened(s: Services, report: Report, progress: Progress) -> Iterator[ParsedReport]:
+def opened(s: Services, report: Report, account: Account, progress: Progress) -> Iterator[ParsedReport]:
     """A report's archived bytes, as this version reads them. Raises NotFound, GiveUp."""
-    account = s.accounts.connection(report.key.account, report.key.api).account
     with (
         s.archive.open(report.archive_key or "") as file,
         open_report(
@@ -239,7 +237,7 @@ def acknowledge(s: Services, account: str) -> str:
 
 def _acknowledge_all(s: Services, connection: Connection) -> str:
     account, told = connection.account.account, 0
-    with acknowledging_turn(s, account, connection.api) as turn:
+    with acknowledging_turn(s, connection) as turn:
         api, asked = s.amazon(connection), set[str]()
         while batch := s.acknowledgements.begin(turn, skip=sorted(asked)):
             asked.update(batch)

@@ -25,6 +25,9 @@ HURRY_AFTER = {"mws": timedelta(days=90 - 7), "sp-api": timedelta(days=30 - 7)}
 #: One UpdateReportAcknowledgements takes up to 100 ids (MWS documentation).
 ACKNOWLEDGE_AT_ONCE = 100
 
+#: An account may declare to be listed so often, in minutes: more often than any API restores (getReports: one in 45 s),
+#: and at least as often as the listing without the filter is due.
+LIST_EVERY_MINUTES = (0.5, 24 * 60)
 #: How often an account is listed without the Acknowledged filter, and its report schedules compared.
 DAILY = timedelta(days=1)
 #: A full listing reaches back behind the begin of the last complete one by this: reports appear late. SP-API's listings

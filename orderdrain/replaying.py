@@ -60,7 +60,8 @@ def replay(s: Services, key: ReportKey, *, dry_run: bool = False, limit: int = C
         report = lease.report
         if report.archive_key is None or not s.archive.exists(report.archive_key):
             raise NotFound(f"{key}: not replayed: its bytes are not in the archive; nothing was changed")
-        with opened(s, report, lease.progress) as parsed, s.db.transaction() as cursor:
+        account = s.accounts.connection(report.key.account, report.key.api).account
+        with opened(s, report, account, lease.progress) as parsed, s.db.transaction() as cursor:
             s.orders.make_room(cursor, report.report_type)
             cursor.execute("SAVEPOINT untouched")
             counts = s.orders.merge(cursor, report, parsed, again=True)

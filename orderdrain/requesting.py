@@ -51,8 +51,8 @@ def _schedule(s: Services, connection: Connection, *, apply: bool) -> str:
 
 def request(s: Services, account: str, request_key: str) -> str:
     """Moves a requested report on: asks Amazon for it, or looks how far it is with all that the account waits for."""
-    with leased_request(s, account, request_key) as wish:
-        api = s.amazon(s.accounts.connection(account, wish.api))
+    with leased_request(s, account, request_key) as (wish, connection):
+        api = s.amazon(connection)
         if wish.amazon_request_id is None:
             info = _ours_at_amazon(s, api, wish) or api.request_report(
                 wish.report_type,

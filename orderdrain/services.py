@@ -102,7 +102,6 @@ class Services:
         def amazon(connection: Connection) -> ReportsApi:
             account = connection.account
             # Amazon counts by seller and developer (documentation of both): two accounts may share what one has.
-            bucket = f"{connection.application}:{account.seller_id}"
             if connection.api == "sp-api":
                 return SpApiReports(
                     connection.endpoint,
@@ -112,7 +111,8 @@ class Services:
                     ),
                     http=http,
                     clock=clock,
-                    quota=quota.bound_to(bucket, sp_api.QUOTAS),
+                    # By Amazon's own name of the application, which may be stored here under two.
+                    quota=quota.bound_to(f"{connection.key_id}:{account.seller_id}", sp_api.QUOTAS),
                 )
             return MwsReports(
                 connection.endpoint,
@@ -123,7 +123,8 @@ class Services:
                 account.marketplaces,
                 http=http,
                 clock=clock,
-                quota=quota.bound_to(bucket, mws.QUOTAS),
+                # An access key may be another tomorrow, of the same developer.
+                quota=quota.bound_to(f"{connection.application}:{account.seller_id}", mws.QUOTAS),
             )
 
         lease_seconds = settings.lease_seconds

@@ -1,8 +1,8 @@
 """How a step begins and ends, whatever it does: lock, lease, work, and what the errors of the work mean.
 
-    with leased(services, key, State.LISTED) as lease:     # lock, then lease: a committed row, its attempt counted
-        ...                                                # the work; it ends by advancing the row under the fence
-                                                           # an error of ours: snoozed, failed, or quarantined
+    with leased(services, key, State.LISTED) as (lease, connection):   # a lock, then a committed row: attempt counted
+        ...                                                            # it ends by advancing the row under the fence
+                                                                       # an error: snoozed, failed, or quarantined
 
 What is raised leaves with one sentence for a person: what happened to which thing, the evidence, what comes next.
 """
@@ -48,8 +48,9 @@ log = logger(__name__)
 
 
 @contextmanager
-def leased(s: Services, key: ReportKey, state: State) -> Iterator[Lease]:
-    """The right to move one report on from `state`. Raises NothingToDo when there is nothing to do (now)."""
+def leased(s: Services, key: ReportKey, state: State) -> Iterator[tuple[Lease, Connection]]:
+    """The right to move one report on from `state`, and its connection. Raises NothingToDo when there is nothing to do
+    (now)."""
     step = STEP_FROM[state]
     with held(s.locks.report(key.account, key.api, key.report_id, step), f"{key}: another worker is at it") as lock:
         s.clock.refresh()
@@ -57,12 +58,14 @@ def leased(s: Services, key: ReportKey, state: State) -> Iterator[Lease]:
         if lease is None:
             raise NothingToDo(_why_not(s, key, state))
         lease.progress.listener = s.tell
+        connection = None
         try:
+            connection = s.accounts.connection(key.account, key.api)
             with renewed(s, lambda: s.ledger.renew(lease), lambda: lock.extend() or True, progress=lease.progress):
-                yield lease
+                yield lease, connection
         except BaseException as error:  # noqa: BLE001 - raised again, with what it means
             # From None: what it came from may quote a buyer's data, and whoever prints a stack trace prints that too.
-            raise _settled(s, lease, error) from None
+            raise _settled(s, lease, connection, error) from None
 
 
 @contextmanager
@@ -150,12 +153,13 @@ def listing_turn(s: Services, connection: Connection, *, full: bool, since: date
 
 
 @contextmanager
-def acknowledging_turn(s: Services, account: str, api: str) -> Iterator[Turn]:
+def acknowledging_turn(s: Services, connection: Connection) -> Iterator[Turn]:
     """The right to acknowledge a connection's reports, never while it is listed."""
+    account = connection.account.account
     busy = f"account {account}: is being listed or acknowledged by another worker"
     with held(s.locks.listing(account), busy) as lock:
         s.clock.refresh()
-        turn = s.turns.take_acknowledging(account, api, s.worker)
+        turn = s.turns.take_acknowledging(account, connection.api, s.worker)
         if turn is None:
             raise NothingToDo(f"account {account}: nothing may be acknowledged now (listed, paused or out of quota)")
         try:
@@ -167,7 +171,7 @@ def acknowledging_turn(s: Services, account: str, api: str) -> Iterator[Turn]:
             raise
         except OperatorNeeded as error:
             s.turns.release(turn)
-            error.reason = pause(s, s.accounts.connection(account, api), error)
+            error.reason = pause(s, connection, error)
             raise
         except BaseException:
             s.turns.release(turn)
@@ -195,15 +199,17 @@ def comparing_schedules(s: Services, connection: Connection) -> Iterator[None]:
 
 
 @contextmanager
-def leased_request(s: Services, account: str, request_key: str) -> Iterator[Request]:
-    """The right to move one requested report on. Raises NothingToDo when there is nothing to do (now)."""
+def leased_request(s: Services, account: str, request_key: str) -> Iterator[tuple[Request, Connection]]:
+    """The right to move one requested report on, and its connection. Raises NothingToDo when there is nothing to do
+    (now)."""
     s.clock.refresh()
     request = s.requests.lease(account, request_key, s.worker)
     if request is None:
         raise NothingToDo(f"request {request_key} ({account}): nothing to do now")
     try:
+        connection = s.accounts.connection(account, request.api)
         with renewed(s, lambda: s.requests.renew(request)):
-            yield request
+            yield request, connection
     except LeaseLost:
         raise
     except Snooze as error:
@@ -216,7 +222,7 @@ def leased_request(s: Services, account: str, request_key: str) -> Iterator[Requ
         raise
     except OperatorNeeded as error:
         s.requests.wait(request, error.reason, s.clock.now())
-        error.reason = f"{request}: waits. {pause(s, s.accounts.connection(account, request.api), error)}"
+        error.reason = f"{request}: waits. {pause(s, connection, error)}"
         raise
     except GiveUp as error:
         s.requests.refuse(request, error.reason)
@@ -274,23 +280,28 @@ def renewed(s: Services, *renewals: Callable[[], bool], progress: Progress | Non
 
 
 def pause(s: Services, connection: Connection, error: OperatorNeeded) -> str:
-    """Pauses what a person must mend, it alone, and returns the sentence that says how."""
-    account, news = connection.account.account, True
+    """Pauses what a person must mend, it alone, and returns the sentence that says how. Whoever is first tells it.
+
+    A refusal may come after the person was here: then nothing pauses, and the next try shows whether it is mended.
+    """
+    account = connection.account.account
     if error.scope == "application":
-        news = s.accounts.pause_application(connection.application, str(error))
+        paused = s.accounts.pause_application(connection, str(error))
         sentence = (
             f"application {connection.application}: paused: {error.reason}."
             f" Store the right keys: orderdrain application add {connection.application}"
         )
     else:
-        s.accounts.pause(account, str(error), api=connection.api)
+        paused = s.accounts.pause_connection(connection, str(error))
         sentence = f"account {account}: paused: {error.reason}. When it is mended: orderdrain account resume {account}"
-    if news:
+    if not paused and not s.accounts.is_paused(account, connection.api):
+        return f"account {account}: was stored anew or resumed meanwhile, and is tried again: {error.reason}"
+    if paused:
         log.error("paused", account=account, api=connection.api, scope=error.scope, reason=str(error))
     return sentence
 
 
-def _settled(s: Services, lease: Lease, error: BaseException) -> BaseException:
+def _settled(s: Services, lease: Lease, connection: Connection | None, error: BaseException) -> BaseException:
     """Writes down what an error of the work means for its report; returns what to raise, with the whole sentence."""
     key, step, state = lease.key, STEP_FROM[lease.report.state], lease.report.state
     match error:
@@ -303,8 +314,8 @@ def _settled(s: Services, lease: Lease, error: BaseException) -> BaseException:
             error.reason = f"{key}: waits until {_clock(error.until)}: {error.reason}; attempt not counted"
         case DependencyDown():
             s.ledger.snooze(lease, error.reason, s.clock.now() + DEPENDENCY_WAIT)
-        case OperatorNeeded():
-            paused = pause(s, s.accounts.connection(key.account, key.api), error)
+        case OperatorNeeded() if connection:
+            paused = pause(s, connection, error)
             s.ledger.give_back(lease, error.reason)
             error.reason = f"{key}: waits. {paused}"
         case GiveUp():

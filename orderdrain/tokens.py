@@ -39,6 +39,7 @@ class AccessTokens:
         self._lock = locks.login(connection.account.account, connection.api)
         self._http = http
         self._clock = clock
+        self._noted: str | None = None
 
     def access_token(self, *, instead_of: str | None = None) -> str:
         """A token that is good now. `instead_of`: the one that Amazon has just refused; it is replaced, once.
@@ -60,20 +61,31 @@ class AccessTokens:
     def was_renewed(self, operation: str, *, refused: str, renewed: str) -> bool:
         """Whether `refused` was noted here as got because that operation had refused the one before. If not, `renewed`
         is noted so: it could not be tried yet, and if it is refused as well, it is not that it has ended."""
-        before, now = (f"{operation} {hashlib.sha256(token.encode()).hexdigest()[:16]}" for token in (refused, renewed))
         return not self._database.query(
             "UPDATE connections SET renewed_for = %s WHERE account = %s AND api = %s"
             " AND renewed_for IS DISTINCT FROM %s RETURNING 1",
-            (now, *self._key, before),
+            (_note(operation, renewed), *self._key, _note(operation, refused)),
         )
+
+    def worked(self, operation: str, token: str) -> None:
+        """Amazon took it: from now on nothing is noted of it, and when it is refused later, then it has ended."""
+        if self._noted == (note := _note(operation, token)):
+            self._noted = None
+            self._database.query(
+                "UPDATE connections SET renewed_for = NULL WHERE account = %s AND api = %s AND renewed_for = %s",
+                (*self._key, note),
+            )
 
     def _good(self, instead_of: str | None, *, ahead: timedelta = timedelta(0)) -> str | None:
         rows = self._database.query(
-            "SELECT access_token FROM connections WHERE account = %s AND api = %s"
+            "SELECT access_token, renewed_for FROM connections WHERE account = %s AND api = %s"
             " AND access_token IS NOT NULL AND access_token_until > %s",
             (*self._key, self._clock.now() + ahead),
         )
-        token = self._vault.open(rows[0].access_token, place=self._place) if rows else None
+        if not rows:
+            return None
+        self._noted = rows[0].renewed_for
+        token = self._vault.open(rows[0].access_token, place=self._place)
         return token if token != instead_of else None
 
     def _refresh(self) -> str:
@@ -86,9 +98,11 @@ class AccessTokens:
             refresh_token=connection.token or "",
             now=self._clock.now(),
         )
+        # What was declared anew meanwhile may be another seller: a token of the one before is not for his calls.
         self._database.query(
-            "UPDATE connections SET access_token = %s, access_token_until = %s WHERE account = %s AND api = %s",
-            (self._vault.seal(given.token, place=self._place), given.expires_at, *self._key),
+            "UPDATE connections SET access_token = %s, access_token_until = %s"
+            " WHERE account = %s AND api = %s AND version = %s",
+            (self._vault.seal(given.token, place=self._place), given.expires_at, *self._key, connection.version),
         )
         return given.token
 
@@ -99,3 +113,7 @@ class AccessTokens:
     @property
     def _key(self) -> tuple[str, str]:
         return self._connection.account.account, self._connection.api
+
+
+def _note(operation: str, token: str) -> str:
+    return f"{operation} {hashlib.sha256(token.encode()).hexdigest()[:16]}"

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from orderdrain.errors import DependencyDown, GiveUp, SettingsError
+from orderdrain.errors import DependencyDown, GiveUp, SettingsError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -197,6 +197,19 @@ class _Opened(io.RawIOBase):
                 raise GiveUp("its sealed bytes in the archive were changed or cut") from None
             self._frame = (number, clear)
         return self._frame[1]
+
+
+def secret_in(path: Path) -> str:
+    """A secret that a person has put in a file, without the spaces and line ends around it. Raises UsageError, which
+    tells nothing of what is in it."""
+    try:
+        secret = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise UsageError(f"the secret in {path} cannot be read: {why}") from None
+    if not secret:
+        raise UsageError(f"{path} is empty: it must hold a secret")
+    return secret
 
 
 def new_key(name: str) -> str:

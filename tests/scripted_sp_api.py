@@ -30,6 +30,9 @@ class NumberedTokens:
         """All but the first were got because one was refused."""
         return refused != "token-1"
 
+    def worked(self, operation: str, token: str) -> None:
+        """Nothing is noted of any."""
+
 
 def client(endpoint: str, **changed) -> SpApiReports:
     """An SpApiReports with invented tokens and short limits of time."""

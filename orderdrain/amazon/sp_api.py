@@ -88,6 +88,9 @@ class Tokens(Protocol):
         """Whether `refused` was got because that operation had refused the one before; quota has kept back its trial,
         as now that of `renewed`."""
 
+    def worked(self, operation: str, token: str) -> None:
+        """Amazon took it for that operation."""
+
 
 @dataclass(frozen=True)
 class _Answer:
@@ -337,6 +340,11 @@ class SpApiReports:
         """One call, with the access token or with what `token` gives; where that has ended, one more with a newer one.
         `role`: the one without which Amazon refuses it."""
         give = token or self._tokens.access_token
+
+        def known_as(used: str) -> str:
+            # Each download makes its document's token anew: what is noted of one is noted of the role.
+            return role if token and role else used
+
         used = give()
         answer = self._send(operation, method, path, used, body)
         if answer.token_refused:
@@ -346,11 +354,14 @@ class SpApiReports:
                 answer = self._send(operation, method, path, used, body)
             except Throttled:
                 # With quota for one call each time, the second would never be made: then the next call's first tells.
-                if refused != self._given and not self._tokens.was_renewed(operation, refused=refused, renewed=used):
+                if refused != self._given and not self._tokens.was_renewed(
+                    operation, refused=known_as(refused), renewed=known_as(used)
+                ):
                     raise
         evidence = answer.evidence
         if answer.told is None or answer.refusal is not None or evidence.status not in range(200, 300):
             raise self._failure(answer, used, role, next_page="?nextToken=" in path)
+        self._tokens.worked(operation, known_as(used))
         try:
             return read(answer.told), evidence
         except ValueError as error:
@@ -380,10 +391,12 @@ class SpApiReports:
                 f"Amazon gave no answer to {operation}: {error}", evidence=Evidence(operation)
             ) from error
         except BodyCut as error:
-            raise ServiceFault(
-                f"Amazon's answer to {operation} is not whole: {error}",
-                evidence=Evidence(operation, status, None, request_id),
-            ) from error
+            if status != 429:
+                raise ServiceFault(
+                    f"Amazon's answer to {operation} is not whole: {error}",
+                    evidence=Evidence(operation, status, None, request_id),
+                ) from error
+            came = b""  # the status says all: to take it for a failure would spend an attempt, and call on
         # The model knows no body for what was cancelled.
         told = sp_json.read_answer(b"{}" if method == "DELETE" and status == 200 and not came else came)
         refusal = None if told is None else sp_json.refusal_in(told)

@@ -11,6 +11,7 @@ from orderdrain.asking import ask_for_application, ask_for_what_is_missing, pair
 from orderdrain.cli.shared import FILE, json_option, services
 from orderdrain.errors import DependencyDown, UsageError
 from orderdrain.output import UNREACHABLE, USAGE, exit_code, say, show_table
+from orderdrain.policy import LIST_EVERY_MINUTES
 from orderdrain.settings import load
 
 if TYPE_CHECKING:
@@ -103,8 +104,8 @@ def account() -> None:
     "minutes",
     default=15,
     show_default=True,
-    type=click.IntRange(1),
-    help="Minutes between two listings.",
+    type=click.FloatRange(*LIST_EVERY_MINUTES),
+    help="Minutes between two listings; 0.75 is as often as SP-API allows for long.",
 )
 @click.option(
     "--auth-token-file",

@@ -18,6 +18,7 @@ from orderdrain.amazon.sp_api import QUOTAS
 from orderdrain.errors import DependencyDown
 from orderdrain.settings import load
 from tests.building import DECLARED
+from tests.chaos.plan import PUSH
 from tests.chaos.promises import Excuse, downloads_begun
 from tests.chaos.proxy import CUT_WITHIN
 from tests.chaos.shims.sitecustomize import POISON
@@ -28,6 +29,8 @@ from workers.config import KEY_PREFIX, STEPS, configuration
 FULL_AT = 200
 #: Real seconds to wait for somebody to be at work, or for a message to be on its way.
 PATIENCE = 2.0
+#: Forged notices that come at once: more than are read at once.
+FLOOD = 12
 #: What is called at SP-API only.
 SP_OPERATIONS = {*QUOTAS, "document", "LWA"}
 
@@ -46,11 +49,12 @@ class Faults:
 
     def do(self, fault):
         """Does one fault, with work at hand for it to hit; True if it could be done."""
-        account = self._account(fault)
-        self.system.make_reports(account, count=3)
         began = self.system.amazon_now()
         try:
-            self._send("reports.list", account=account)
+            if fault.kind not in PUSH:  # where a notice is at fault, it is what brings a report
+                account = self._account(fault)
+                self.system.make_reports(account, count=3)
+                self._send("reports.list", account=account)
             done = getattr(self, f"_{fault.kind}")(fault) is not False
         except (RedisError, OperationalError, DependencyDown):
             done = False
@@ -164,10 +168,7 @@ class Faults:
 
     def _login_cut(self, fault):
         self._end_access_tokens()
-        deadline = time.monotonic() + PATIENCE
-        while not (cut := self.system.between["login"].cut()) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        return cut > 0
+        return self._cut_once_connected("login")
 
     def _login_stalled(self, fault):
         self._end_access_tokens()
@@ -175,12 +176,20 @@ class Faults:
 
     def _login_refused(self, fault):
         refusal = {"the seller": "invalid_grant", "the application": "invalid_client"}[fault.how]
-        account = self._account(fault)
         self._end_access_tokens()
-        self._order("LWA", refusal, account, 1_000_000)
+        self._refused_for_a_while(fault, "LWA", refusal)
+
+    def _role_missing(self, fault):
+        operation = {"of buyers' data": "createRestrictedDataToken", "of reports": "getReports"}[fault.how]
+        self._refused_for_a_while(fault, operation, "missing_role")
+
+    def _refused_for_a_while(self, fault, operation, refusal):
+        """Until a person has put it right at Amazon, and then here."""
+        account = self._account(fault)
+        self._order(operation, refusal, account, 1_000_000)
 
         def mend():
-            self._order("LWA", refusal, account, 0)
+            self._order(operation, refusal, account, 0)
             self.system.resume()
 
         self.system.later(fault.seconds, mend)
@@ -194,6 +203,12 @@ class Faults:
 
     def _order(self, operation, kind, account, count=1):
         self.system.amazon("faults", operation=operation, fault=kind, account=account, next=count)
+
+    def _cut_once_connected(self, name):
+        deadline = time.monotonic() + PATIENCE
+        while not (cut := self.system.between[name].cut()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return cut > 0
 
     def _stalled(self, name, fault):
         proxy = self.system.between[name]
@@ -251,6 +266,72 @@ class Faults:
         self.system.start_redis()
         return self.system.redis().brpop([f"{KEY_PREFIX}reports.{step}" for step in STEPS], timeout=PATIENCE)
 
+    # ------------------------------------------------------------------------------------ notices, and their queue
+
+    def _notice_lost(self, fault):
+        return self._announced_wrongly(fault, "lost_notice")
+
+    def _notice_doubled(self, fault):
+        return self._announced_wrongly(fault, "doubled_notice")
+
+    def _notice_malformed(self, fault):
+        return self._announced_wrongly(fault, "malformed_notice")
+
+    def _notice_foreign(self, fault):
+        kind = {"another type": "foreign_type_notice", "another seller": "foreign_seller_notice"}[fault.how]
+        return self._announced_wrongly(fault, kind)
+
+    def _notice_late(self, fault):
+        made = self._announced_wrongly(fault, "lost_notice")
+        account = self._account(fault)
+        self.system.later(fault.seconds, lambda: self.system.announce(account, made))
+        return made
+
+    def _notice_early(self, fault):
+        now = self.system.amazon_now()
+        done_at = now + timedelta(seconds=SPEED * fault.seconds)
+        return self._announced_wrongly(
+            fault, "early_notice", created_at=now.isoformat(), available_at=done_at.isoformat()
+        )
+
+    def _notice_forged(self, fault):
+        if fault.how == "beside a true one":
+            return self._announced_wrongly(fault, "forged_notice")
+        self.system.announce(self._account(fault), [str(10**13 + FLOOD * fault.pick + n) for n in range(FLOOD)])
+        return True
+
+    def _announced_wrongly(self, fault, kind, **told):
+        """A report of the account, whose notice is at fault; its ids, once it was announced so (or kept back)."""
+        account = self._account(fault)
+        before = self._announced(account, kind)
+        self._order("notification", kind, account)
+        made = self.system.make_reports(account, **told)
+        deadline = time.monotonic() + PATIENCE
+        while self._announced(account, kind) == before:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return made
+
+    def _announced(self, account, kind):
+        """How many notices of that account had that fault."""
+        told = self.system.notifications()["published"]
+        return sum((each["account"], each["fault"]) == (account, kind) for each in told)
+
+    def _queue_cut(self, fault):
+        self.system.make_reports(self._account(fault))
+        return self._cut_once_connected("queue")
+
+    def _queue_stalled(self, fault):
+        self.system.make_reports(self._account(fault))
+        self._stalled("queue", fault)
+
+    def _queue_refusing(self, fault):
+        self.system.make_reports(self._account(fault))
+        # The emulator's name of whoever asks the queue: it is nobody's account.
+        self._order("SQS", "unavailable", "sqs", 1_000_000)
+        self.system.later(fault.seconds, lambda: self._order("SQS", "unavailable", "sqs", 0))
+
     # -------------------------------------------------------------------------------------- Amazon, and the archive
 
     def _amazon_fault(self, fault):
@@ -294,7 +375,7 @@ class Faults:
     def _account(self, fault):
         """An account of the API whose fault it is; of either, where it is neither's."""
         operation = fault.how.split()[0] if fault.kind == "amazon_fault" else ""
-        if fault.kind.startswith("login_") or operation in SP_OPERATIONS:
+        if fault.kind.startswith(("login_", "role_")) or operation in SP_OPERATIONS:
             return self._one(fault, SP_API_SELLERS)
         return self._one(fault, [a for a in self.system.accounts if not operation or api_of(a) == "mws"])
 

@@ -1,10 +1,12 @@
 """What goes wrong, and when: the same seed gives the same plan.
 
-Every part of the system has its kinds of fault in KINDS; what Amazon does wrong, call by call, is in AMAZON.
+Every part of the system has its kinds of fault in KINDS; what befalls notifications and their queue is in PUSH, and what
+Amazon does wrong, call by call, in AMAZON.
 
-A plan is dealt like cards: every kind of fault once before any comes a second time, in an order of the seed's own. Two
-things stand at a place of their own: the reports that kill their worker come first, since eight attempts take a while,
-and a backup of Postgres is made well before it is restored.
+A plan is dealt like cards: every kind of fault once before any comes a second time, in an order of the seed's own. PUSH
+is a deck beside that of all others: half a minute can hold each of its kinds. Two things stand at a place of their own: the
+reports that kill their worker come first, since eight attempts take a while, and a backup of Postgres is made well
+before it is restored.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from random import Random
 
 #: Real seconds that a leased report is safe from others, in a run: short, so that two minutes hold many recoveries.
 LEASE = 5
-#: Real seconds between two faults, on average.
+#: Real seconds between two faults, on average; those of push come beside them.
 PACE = 2.2
 #: Real seconds of a run from which on reports kill their worker: each needs nine leases until it is quarantined.
 DEADLY_FROM = 60
@@ -65,11 +67,27 @@ KINDS: dict[str, tuple[tuple[str, ...], float, float]] = {
     "login_cut": (("",), 0, 0),
     "login_stalled": (("then cut", ""), 1, LEASE + 1),
     "login_refused": (("the seller", "the application"), 2, 6),
+    "role_missing": (("of buyers' data", "of reports"), 2, 6),
     "message_doubled": (("",), 0, 0),
     "message_delayed": (("",), 3, 10),
     "message_dropped": (("",), 0, 0),
     "message_senseless": (("unknown task", "unknown report", "wrong arguments"), 0, 0),
     "archive_full": (("",), 2, 6),
+}
+
+#: The same of push. A notice that is late or early is so by minutes: a real second is one.
+PUSH: dict[str, tuple[tuple[str, ...], float, float]] = {
+    "notice_lost": (("",), 0, 0),
+    "notice_doubled": (("",), 0, 0),
+    "notice_late": (("",), 3, 10),
+    "notice_early": (("",), 2, 4),
+    "notice_forged": (("beside a true one", "a flood"), 0, 0),
+    "notice_malformed": (("",), 0, 0),
+    "notice_foreign": (("another type", "another seller"), 0, 0),
+    "queue_cut": (("",), 0, 0),
+    "queue_stalled": (("then cut", ""), 1, LEASE + 1),
+    # At times for longer than push is trusted without a word.
+    "queue_refusing": (("",), LEASE - 1, 2 * LEASE),
 }
 
 #: What Amazon does wrong, once by order beside what it does by chance: the operation and the kind.
@@ -105,19 +123,32 @@ def make_plan(seed: int, seconds: float) -> list[Fault]:
         Fault(0.35 * seconds, "postgres_backed_up", "", 0, 0),
         Fault(restored, "postgres_restored", f"from {(restored - 0.35 * seconds):.0f} s ago", 0, 0),
     ]
-    at, deck, amazon = 5.0, [], []
-    while at < seconds - 1:
-        deck = deck or _shuffled(random, [*KINDS, *["amazon_fault"] * AMAZON_FAULTS])
-        kind, pick = deck.pop(), random.randrange(1_000_000)
+    amazon, kinds = _shuffled_for_ever(random, AMAZON), KINDS | PUSH
+    dealt = [
+        *_dealt(random, [*KINDS, *["amazon_fault"] * AMAZON_FAULTS], seconds, PACE),
+        # What is announced costs a listing a minute, which is a second here: no more than a run needs to hold each kind.
+        *_dealt(random, PUSH, seconds, PACE if seconds < DEADLY_FROM else 2 * PACE),
+    ]
+    for at, kind in dealt:
+        pick = random.randrange(1_000_000)
         if kind == "amazon_fault":
-            amazon = amazon or _shuffled(random, AMAZON)
-            faults.append(Fault(at, kind, " ".join(amazon.pop()), 0, pick))
+            faults.append(Fault(at, kind, " ".join(next(amazon)), 0, pick))
         else:
-            ways, least, most = KINDS[kind]
+            ways, least, most = kinds[kind]
             faults.append(Fault(at, kind, random.choice(ways), round(random.uniform(least, most), 1), pick))
-        at += random.uniform(0.4 * PACE, 1.6 * PACE)
     return sorted(faults, key=lambda fault: fault.at)
 
 
-def _shuffled(random: Random, cards):
-    return random.sample(list(cards), k=len(cards))
+def _dealt(random: Random, deck, seconds, pace):
+    """When each card falls, and which, until the run ends."""
+    at = 5.0
+    for card in _shuffled_for_ever(random, deck):
+        if at >= seconds - 1:
+            return
+        yield at, card
+        at += random.uniform(0.4 * pace, 1.6 * pace)
+
+
+def _shuffled_for_ever(random: Random, deck):
+    while True:
+        yield from random.sample(list(deck), k=len(deck))

@@ -60,6 +60,7 @@ def broken_promises(system, faults):
         "wrong": [
             Broken(f"line {_key(line)} is not as told", line["account"], line["report_id"]) for line in found.wrong
         ],
+        "invented": _invented(system),
         "rejected": [
             Broken(f"line {line} of a clean report is rejected", account, report_id)
             for account, report_id, line in system.query("SELECT account, report_id, line FROM rejected_rows")
@@ -106,13 +107,22 @@ def _downloaded_twice(system, calls, faults):
         if not _within(call, cuts)
         for report_id in call["report_ids"]
     )
-    begun = downloads_begun(system) + faults.at_restore
+    known = downloads_begun(system)
+    begun = known + faults.at_restore
     begun.subtract(faults.at_backup if faults.at_restore else {})
     return [
         Broken(f"{n} bodies sent in {begun[report]} attempts", *report)
         for report, n in asked.items()
-        if n > begun[report]
+        # What is in no ledger was no report: why Amazon could not make one is told by a document too.
+        if report in known and n > begun[report]
     ]
+
+
+def _invented(system):
+    """Reports that Amazon never made: a notice alone, true or forged, enters none."""
+    told = {(r["account"], r["report_id"]) for r in ask(system.amazon_url, "/_emulator/truth")["told_reports"]}
+    known = system.query("SELECT account, report_id FROM reports ORDER BY report_id")
+    return [Broken("Amazon never made it", *report) for report in known if report not in told]
 
 
 _LISTINGS = {"GetReportList", "GetReportListByNextToken", "getReports"}
@@ -186,6 +196,8 @@ _TABLES = (
     "connections",
     "accounts",
     "applications",
+    "notices",
+    "notice_queues",
 )
 #: Cells that stand nowhere by chance.
 _PERSONAL = ("buyer-email", "buyer-name", "recipient-name", "ship-address-1")

@@ -13,7 +13,18 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from orderdrain.policy import DAILY, FIRST_BACKOFF, LAST_BACKOFF, LAST_LOOK, MAX_ATTEMPTS, OVERLAP
+from orderdrain.policy import (
+    DAILY,
+    FIRST_BACKOFF,
+    LAST_BACKOFF,
+    LAST_LOOK,
+    MAX_ATTEMPTS,
+    NOTICE_AGAIN,
+    NOTICE_RECEIVES,
+    OVERLAP,
+    PUSH_GRACE,
+    PUSHED_LISTINGS_RARER,
+)
 from tests.chaos.faults import Faults
 from tests.chaos.plan import LEASE, make_plan
 from tests.chaos.promises import OPEN_REQUEST, broken_promises, story
@@ -24,8 +35,10 @@ from workers.processes import ending_on_signals
 
 #: Real seconds that a worker may need to start, on a machine that starts several at once.
 STARTING = 20
-#: Real seconds between two sweeps, and between two listings of an account.
+#: Real seconds between two sweeps, and two readings of the queue; between two listings of an account, and where push is
+#: trusted.
 SWEEP, LISTING = 1, 5 * 60 / SPEED
+PUSHED_LISTING = PUSHED_LISTINGS_RARER * LISTING
 #: GetReport gives one a minute (MWS documentation).
 DOWNLOAD = 60 / SPEED
 
@@ -50,6 +63,8 @@ def run(folder, seed, seconds):
             "minutes": round(seconds / 60, 2),
             "faults": dict(sorted(faults.done.items())),
             "amazon_faults": ask(system.amazon_url, "/_emulator/calls")["totals"]["faults"],
+            "notice_faults": system.notifications()["faults"],
+            "notices_heard": dict(system.query("SELECT kind, sum(n)::int FROM notice_counts GROUP BY 1 ORDER BY 1")),
             "promises": {name: len(broken) for name, broken in promises.items()},
             "reports": reports,
             "history": dict(system.query("SELECT event, count(*) FROM report_history GROUP BY 1 ORDER BY 1")),
@@ -106,7 +121,8 @@ def listed_since(system, moment):
 
 def quiet_bound(system, faults):
     """Real seconds within which everything must be done: a worker that has just been started; what has the most
-    attempts before it; the downloads that quota allows one by one; a listing; two looks after a requested report."""
+    attempts before it, or is announced and never found; the downloads that quota allows one by one; a listing; two looks
+    after a requested report."""
     finished = set(
         system.query("SELECT account, report_id FROM reports WHERE state IN ('acknowledged', 'quarantined')")
     )
@@ -115,11 +131,12 @@ def quiet_bound(system, faults):
     by_death = (attempts + 1) * (LEASE + 2 * SWEEP)
     backoffs = [min(FIRST_BACKOFF * 2**n, LAST_BACKOFF).total_seconds() for n in range(attempts - 1)]
     by_failure = sum(backoffs) / SPEED + attempts * SWEEP
+    by_notice = NOTICE_RECEIVES * (NOTICE_AGAIN.total_seconds() / SPEED + SWEEP)
     told = ask(system.amazon_url, "/_emulator/truth")["told_reports"]
     unfinished = Counter(r["account"] for r in told if (r["account"], r["report_id"]) not in finished)
     downloads = DOWNLOAD * max(unfinished.values(), default=0)
     looks = 2 * LAST_LOOK.total_seconds() / SPEED
-    return STARTING + max(by_death, by_failure) + downloads + LISTING + looks
+    return STARTING + max(by_death, by_failure, by_notice) + downloads + PUSHED_LISTING + looks
 
 
 def waits(system):
@@ -136,6 +153,9 @@ def waits(system):
         f"{account} has not been listed for a day"
         for (account,) in system.query("SELECT account FROM connections WHERE next_full_list_at <= app_now()")
     ]
+    heard = system.notifications()
+    if heard["oldest_seconds"] > PUSH_GRACE.total_seconds():
+        found += [f"{heard['visible'] + heard['in_flight']} notifications are in the queue"]
     known = set(system.query("SELECT account, report_id FROM reports"))
     told = ask(system.amazon_url, "/_emulator/truth")["told_reports"]
     unknown = [report for report in told if (report["account"], report["report_id"]) not in known]

@@ -1,6 +1,6 @@
 """The system that is shaken: real servers behind proxies, an emulated Amazon, beat, and workers under a supervisor.
 
-Clients reach Postgres, Redis and Amazon through proxies whose addresses last; the harness itself goes straight to the
+Clients reach Postgres, Redis, Amazon and its queue through proxies whose addresses last; the harness itself goes straight to the
 servers, and so do its judges.
 """
 
@@ -58,7 +58,7 @@ def shaken_system(folder, seed):
         running.callback(shutil.rmtree, elsewhere(folder), ignore_errors=True)
         janitor = running.enter_context(Janitor(holding=[lock]))
         servers = running.enter_context(Processes(janitor, folder / "log"))
-        between = running.enter_context(proxies("postgres", "redis", "amazon", "login"))
+        between = running.enter_context(proxies("postgres", "redis", "amazon", "login", "queue"))
         between["amazon"].delay = between["login"].delay = AMAZON_DELAY
         seen = running.enter_context(witness())
         programs = running.enter_context(Processes(janitor, folder / "log"))
@@ -120,6 +120,7 @@ class System:
             "ORDERDRAIN_REDIS_URL": self._by_proxy("redis", self.redis_url),
         }
         self.stack.start_emulator(emulator)
+        self.stack.env["ORDERDRAIN_NOTIFICATIONS"] = self._by_proxy("queue", self.stack.emulator["sqs"])
         self.amazon_url = self.stack.emulator["mws"]
         by = {"mws": "amazon", "sp_api": "amazon", "lwa": "login"}
         through = {name: self._by_proxy(proxy, self.stack.emulator[name]) for name, proxy in by.items()}
@@ -329,6 +330,14 @@ class System:
     def make_reports(self, account, **told):
         """Reports of the account, at the API that it sells on; returns their ids."""
         return self.amazon("reports", account=account, api=api_of(account), **told)["report_ids"]
+
+    def announce(self, account, report_ids):
+        """What Amazon would say of these reports, whether there are any or not."""
+        self.amazon("notifications", account=account, api=api_of(account), report_ids=report_ids)
+
+    def notifications(self):
+        """What was announced by itself, and what lies in the queue."""
+        return ask(self.amazon_url, "/_emulator/notifications")
 
     def resume(self):
         """What a person does once Amazon takes the keys of all sellers again: what was paused goes on."""

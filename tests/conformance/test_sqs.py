@@ -207,6 +207,28 @@ def test_a_message_that_nobody_deletes_is_gone_after_four_days(emulator):
     assert receive(sqs, url) == []
 
 
+def test_the_emulator_tells_for_how_long_its_oldest_message_has_waited():
+    """Also while somebody has it in hand: what comes again and again has never left."""
+    with Emulator.start(orders_per_minute=0, backlog=0, sellers=1) as emulator:
+
+        def age():
+            return emulator.get("/_emulator/notifications")["oldest_seconds"]
+
+        queue = Queue(emulator.first_line["sqs"])
+        assert age() == 0
+        for body in ("one", "two"):
+            emulator.post("/_emulator/notifications", {"body": body})
+            emulator.post("/_emulator/advance", {"seconds": 100})
+        one, two = queue.receive(wait_seconds=0, hidden_seconds=60)
+        assert 200 <= age() < 260
+
+        queue.delete([one])
+        assert 100 <= age() < 160
+
+        queue.delete([two])
+        assert age() == 0
+
+
 @pytest.mark.parametrize("api", ["mws", "sp-api"])
 @pytest.mark.parametrize(
     ("fault", "bodies"),

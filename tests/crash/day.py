@@ -9,7 +9,8 @@ report that takes an hour to be made; a listing answered by a page of HTML; a to
 gzip that nobody announced, and that is cut; a url that has expired; a report asked for by hand, whose answer is lost.
 
 Each family has a report that day: beside New Orders acme has Unshipped and All Orders, bravo FBA shipments, cedar
-Pending.
+Pending. Of what Amazon announces, a notice of acme's comes twice, one of bravo's has a forged one beside it, and one of cedar's
+is lost.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from orderdrain import listening
 from orderdrain.amazon import NEVER, mws, sp_api
 from orderdrain.declarations import declare
 from orderdrain.errors import OrderdrainError
@@ -43,6 +45,8 @@ STRIDE = 20
 WELL = {"lost": 0, "doubled": 2, "wrong": 0, "unfinished": 1, "over_quota": 0}
 #: Rounds of waiting that no day needs that ends: the longest has six.
 ROUNDS = 12
+#: So often a notice is read until it is given up, fewer times than in life: each is a round, and a listing.
+NOTICE_RECEIVES = 3
 #: So that four reports fill two pages, as 101 would at Amazon.
 PAGE_SIZE = 3
 UNSHIPPED = "_GET_FLAT_FILE_ACTIONABLE_ORDER_DATA_"
@@ -62,6 +66,15 @@ DECLARED = {
 #: Every table that a report fills.
 TABLES = (*(family.table for family in FAMILIES), "buyers", "snapshots", "rejected_rows")
 
+#: What befalls the first notice of each.
+PUSH = {"acme": "doubled_notice", "bravo": "forged_notice", "cedar": "lost_notice"}
+
+#: That of a requested report is heard as the request's, once its id is known here: sooner or later than the report.
+_HEARD = (
+    "SELECT account, report_id, copies > 0 AS copied FROM notices n WHERE NOT EXISTS"
+    " (SELECT FROM report_requests r WHERE (r.account, r.report_id) = (n.account, n.report_id))"
+)
+
 _HEADER = "order-id\torder-item-id\tsku\tquantity-purchased\tproduct-name\tbuyer-name\n"
 _ONE_BAD_ROW = "999-0000001-0000001\t1\tTEA\t1\tTeapot\tMargit\n999-0000001-0000001\t2\tTEA\ta few\tTeapot\tMargit\n"
 
@@ -77,6 +90,8 @@ def stage(amazon):
         cedar.call("DELETE", f"{SCHEDULES}/{schedule['reportScheduleId']}")
     now = datetime.fromisoformat(amazon.get("/_emulator/clock")["now"])
     _post(amazon, "advance", seconds=(BEGIN - timedelta(minutes=10) - now).total_seconds())
+    for account, fault in PUSH.items():
+        _post(amazon, "faults", account=account, operation="notification", fault=fault)
     for account in DECLARED:
         at = {"account": account, "api": "sp-api" if account == "cedar" else "mws"}
         orders = [{"order_id": f"111-000000{n}-0000001", "lines": [{}, {}]} for n in (1, 2)]
@@ -113,6 +128,8 @@ def stage(amazon):
     for operation, rule in BY_THE_MINUTE.items():
         _post(amazon, "quota", operation=operation, max=rule.burst, restore_seconds=rule.restore_seconds)
     _post(amazon, "advance", seconds=600)
+    # Looked at, they are announced: a meeting ends all faults that are still to come.
+    amazon.get("/_emulator/notifications")
 
 
 def _sell_through_the_other_families(amazon):
@@ -138,6 +155,7 @@ def worker(world, watch=None):
     # Waits have a jitter; by it a requested report would be there for one day's listing, and not for another's.
     random.seed("crash day")
     mws.PAGE_SIZE, sp_api.PAGE_SIZE, drains.MOST_ROUNDS = PAGE_SIZE, PAGE_SIZE, ROUNDS
+    listening.NOTICE_RECEIVES = NOTICE_RECEIVES
     sp_api.QUOTAS.update(BY_THE_MINUTE)
     with world.open(watch) as drain:
         yield drain
@@ -218,6 +236,8 @@ def outcome(drain):
         "states": sorted([names[r.report_id], r.state, r.rows_read, r.rows_rejected] for r in reports),
         "told Amazon": sorted([names[r["report_id"]], r["acknowledged"]] for r in truth["told_reports"]),
         "schedules": schedules,
+        "push": sorted(drain.emulator.get("/_emulator/notifications")["faults"]),
+        "heard": sorted([r.account, names.get(r.report_id, "forged"), r.copied] for r in query(_HEARD)),
         "requests": sorted([r.account, r.status] for r in query("SELECT account, status FROM report_requests")),
         "downloads": sum(call["operation"] in {"GetReport", "document"} for call in calls),
         "asked for": sum(call["operation"] in {"RequestReport", "createReport"} and call["applied"] for call in calls),
@@ -238,7 +258,7 @@ def broken_promises(seen, wanted):
         "acknowledged_before_commit": len(seen["too early"]),
         **{
             f"other_{name.replace(' ', '_')}": _differences(seen[name], wanted[name])
-            for name in ("states", "told Amazon", "requests")
+            for name in ("states", "told Amazon", "heard", "requests")
         },
         **{
             f"other_{table}": _differences(seen["tables"][table], wanted["tables"][table]) for table in wanted["tables"]
@@ -246,6 +266,7 @@ def broken_promises(seen, wanted):
         "other_schedules": int(seen["schedules"] != wanted["schedules"]),
         # The attempt that died may have downloaded already.
         "downloaded_twice": max(0, seen["downloads"] - wanted["downloads"] - 1),
+        "push_spared": int(seen["push"] != sorted(PUSH.values())),
         "asked_twice": seen["asked for"] - wanted["asked for"],
         "half_files": seen["half files"],
         "in_clear": seen["in clear"],

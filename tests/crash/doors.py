@@ -1,7 +1,7 @@
 """The doors to the outside, watched: every effect of this process on anything but itself, and death before any of them.
 
-Postgres is changed by a commit, Redis by a command, Amazon by a call, the archive by what is done to a file, the broker
-by a message. Each has one door in orderdrain (the import contracts see to that), so what is written tomorrow goes
+Postgres is changed by a commit, Redis by a command, Amazon and its queue by a call, the archive by what is done to a
+file, the broker by a message. Each has one door in orderdrain (the import contracts see to that), so what is written tomorrow goes
 through one of these too, and nobody keeps a list. Between two effects nothing outward happens: to die just after one is
 to die just before the next.
 """
@@ -19,13 +19,14 @@ from pathlib import Path
 from redis import Redis
 
 import orderdrain
-from orderdrain import pipeline, requesting, steps
+from orderdrain import listening, pipeline, requesting, steps
 from orderdrain.amazon.http import Http
+from orderdrain.aws import Client
 from orderdrain.db import Database
 
 _OURS = str(Path(orderdrain.__file__).parent)
 #: Where the path of a report is told: what it calls is a part, and gives an effect its name.
-_PATH = {module.__file__ for module in (pipeline, requesting, steps)}
+_PATH = {module.__file__ for module in (listening, pipeline, requesting, steps)}
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,13 @@ class Watch:
 
     @contextmanager
     def during(self, step):
-        """What happens within is the step's; what the harness does beside it is not counted."""
+        """What happens within is the step's, also within another one; what the harness does beside is not counted."""
+        before = self._step, self._alike
         self._step, self._alike = step, Counter()
         try:
             yield
         finally:
-            self._step = None
+            self._step, self._alike = before
 
     def effect(self, door):
         """Called by a door, before it opens."""
@@ -75,7 +77,7 @@ class Watch:
 
     def stand_at_the_doors(self, archive):
         """From now on, in this process and for good, everything that goes out is counted. `archive`: its folder."""
-        transaction, execute, send = Database.transaction, Redis.execute_command, Http.send
+        transaction, execute, send, client = Database.transaction, Redis.execute_command, Http.send, Client.__call__
 
         @contextmanager
         def watched_transaction(database):
@@ -92,12 +94,17 @@ class Watch:
             self.effect("call to Amazon")
             return send(http, *told, **options)
 
+        def watched_client(aws):
+            self.effect("call to AWS")
+            return client(aws)
+
         def on_disk(event, told):
             changes = event in {"os.mkdir", "os.rename", "os.remove"} or (event == "open" and told[2] & os.O_CREAT)
             if changes and self._step and str(told[0]).startswith(str(archive)):
                 self.effect(event)
 
         Database.transaction, Redis.execute_command, Http.send = watched_transaction, watched_execute, watched_send
+        Client.__call__ = watched_client
         sys.addaudithook(on_disk)
 
 

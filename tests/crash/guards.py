@@ -13,7 +13,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orderdrain import archive, ledger, orders, pipeline, requesting
+from orderdrain import archive, ledger, listening, orders, pipeline, requesting
 from orderdrain.acknowledgements import Acknowledgements
 from orderdrain.amazon import sp_documents
 from orderdrain.amazon.mws import MwsReports
@@ -142,6 +142,15 @@ GUARDS = (
         "reach of the full listing",
         changed("c.full_listed_at - %(overlap)s", "c.full_listed_at", (Turns, "take_listing")),
         runs.undisturbed,
+    ),
+    Guard(
+        "message removed after it was heard",
+        changed(
+            "while messages := _receive(s, queue, wait):",
+            "while (messages := _receive(s, queue, wait)) and not queue.delete(messages):",
+            (listening, "_listen"),
+        ),
+        runs.death_before("listen: Notices.hear: commit"),
     ),
     Guard(
         "sealed archive",

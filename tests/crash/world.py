@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import boto3  # noqa: F401 - so that no fork must load it
 from structlog.testing import capture_logs
 
 import emulator.__main__
@@ -213,6 +214,7 @@ class World:
         """A worker's own view of it, for one process."""
         with capture_logs() as logs:
             settings = {"lease_seconds": LEASE_SECONDS, "keys": self.keys}
+            settings |= {"notifications": self.amazon.first_line["sqs"]}
             seen = WatchedDrain(self.database_url, self.redis_url, self.folder, self.amazon, logs, settings)
             seen.watch = watch
             try:
@@ -252,6 +254,10 @@ class WatchedDrain(Drain):
     def tick(self):
         with self._during("beat"):
             super().tick()
+
+    def listen(self):
+        with self._during("listen"):
+            return super().listen()
 
     def run_message(self, step, ids):
         with self._during(step):

@@ -114,7 +114,7 @@ def test_applications_are_shown_without_their_secrets(books, connection):
 def test_bad_credentials_pause_one_account_alone(books, connection):
     """Its neighbours have keys of their own."""
     add_account(books, "bravo")
-    books.accounts.pause(ACME, "AccessDenied", api=API)
+    books.accounts.pause_connection(books.accounts.connection(ACME, API), "AccessDenied")
 
     assert {row.account: row.paused_reason for row in books.accounts.table()} == {ACME: "AccessDenied", "bravo": None}
     assert books.accounts.due_to_list() == ["bravo"]
@@ -125,7 +125,7 @@ def test_an_applications_bad_keys_pause_all_that_use_it(books, connection):
     """As one fault, in one row, mended once."""
     add_account(books, "bravo")
     add_account(books, "carol", application="other")
-    books.accounts.pause_application("main", "InvalidAccessKeyId")
+    books.accounts.pause_application(books.accounts.connection(ACME, API), "InvalidAccessKeyId")
 
     assert books.accounts.due_to_list() == ["carol"]
     books.accounts.add_application("main", key_id="AKIANEW", secret="new")
@@ -138,7 +138,7 @@ def test_whether_a_connection_is_paused_by_itself_or_with_its_application_is_one
     books.accounts.pause(ACME, "revoked")
     assert books.accounts.is_paused(ACME, API)
     books.accounts.resume(ACME)
-    books.accounts.pause_application("main", "a bad key")
+    books.accounts.pause_application(books.accounts.connection(ACME, API), "a bad key")
     assert books.accounts.is_paused(ACME, API)
 
 
@@ -157,7 +157,7 @@ def test_a_resumed_account_is_listed_at_once(books, connection):
     """Whoever mended it wants to see it work."""
     books.accounts.due_to_list()
     books.accounts.pause(ACME, "AccessDenied")
-    books.accounts.pause_application("main", "InvalidAccessKeyId")
+    books.accounts.pause_application(books.accounts.connection(ACME, API), "InvalidAccessKeyId")
 
     books.accounts.resume(ACME)
 
@@ -310,7 +310,7 @@ def test_nobody_gets_the_turn_of_a_paused_connection(books, connection):
     assert books.turns.take_acknowledging(ACME, API, WORKER) is None
 
     books.accounts.resume(ACME)
-    books.accounts.pause_application("main", "InvalidAccessKeyId")
+    books.accounts.pause_application(books.accounts.connection(ACME, API), "InvalidAccessKeyId")
     assert take_listing(books, connection) is None
     assert books.turns.take_acknowledging(ACME, API, WORKER) is None
 

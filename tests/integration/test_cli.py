@@ -509,11 +509,50 @@ def test_secrets_come_from_files_the_environment_or_a_prompt_and_are_shown_nowhe
     )
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"", "is empty: it must hold a secret"), (b" \n", "is empty"), (b"\xff\xfes3cret", "no text")],
+)
+def test_a_file_that_holds_no_secret_is_refused_and_nothing_is_stored(run, books, tmp_path, content, told):
+    """Found out here it is one word; found out at Amazon it is a pause of every account."""
+    (tmp_path / "secret").write_bytes(content)
+    (tmp_path / "accounts.toml").write_text(
+        f'[applications.app]\nclient_id = "amzn1.id"\nclient_secret_file = "{tmp_path / "secret"}"\n'
+    )
+    for words in (
+        ["application", "add", "app", "--client-id", "amzn1.id", "--client-secret-file", tmp_path / "secret"],
+        ["account", "add", "--file", tmp_path / "accounts.toml"],
+    ):
+        done = run(*words)
+        assert (done.exit_code, told in done.stderr, "s3cret" in done.output) == (2, True, False), done.output
+    assert books.accounts.applications() == []
+
+
+def test_a_secret_that_does_not_come_is_asked_for_in_words(run, books):
+    """In a script nobody is there to type it."""
+    done = run("application", "add", "app", "--client-id", "amzn1.id", ORDERDRAIN_CLIENT_SECRET="")
+    assert done.exit_code == 2
+    assert (
+        "Client secret is missing: name a file that holds it (--help says how), or set ORDERDRAIN_CLIENT" in done.stderr
+    )
+    assert books.accounts.applications() == []
+
+
+def test_an_emulators_account_whose_login_is_amazons_is_a_real_one(run, books, amazon):
+    """Its tokens would go to Amazon, and lie here in clear."""
+    books.accounts.add_application("main", api="sp-api", key_id="amzn1.id", secret="s")
+    told = ["--type", "GET_FLAT_FILE_ORDER_REPORT_DATA_SHIPPING=PT15M", "--api", "sp-api"]
+    done = run(*add(amazon.url, amazon.accounts[0]), *told, ORDERDRAIN_REFRESH_TOKEN="Atzr|real")
+    assert done.exit_code == 2
+    assert "https://api.amazon.com/auth/o2/token is no running emulator" in done.stderr
+    assert books.accounts.names() == []
+
+
 def test_an_account_of_an_emulator_is_added_and_listed(run, books, amazon):
     """The whole way in, with what the emulator's first line tells."""
     told = amazon.accounts[0]
     run("application", "add", "main", "--access-key", told["access_key"], ORDERDRAIN_SECRET_KEY=told["secret_key"])
-    done = run(*add(amazon.url, told), "--type", f"{ORDERS}=_15_MINUTES_", "--list-every", 10)
+    done = run(*add(amazon.url, told), "--type", f"{ORDERS}=_15_MINUTES_", "--list-every", 0.75)
 
     assert (done.exit_code, lines(done)) == (
         0,
@@ -526,7 +565,7 @@ def test_an_account_of_an_emulator_is_added_and_listed(run, books, amazon):
     assert books.accounts.connection(ACME, API).account.seller_id == told["seller_id"]
     (row,) = cells(run("account", "list"))
     assert row[:4] == [ACME, "mws", "main", told["seller_id"]]
-    assert books.accounts.table()[0].list_every == timedelta(minutes=10)
+    assert books.accounts.table()[0].list_every == timedelta(seconds=45)
 
 
 def add(endpoint, told=None):
@@ -640,8 +679,11 @@ def test_many_accounts_come_from_a_file(run, books, amazon, tmp_path):
         ("manage_schedule = true", "manage_schedule is no key known here"),
         ("[account.carol]", "account is no key known here"),
         ("[accounts.carol]\napplication = 'main'", "account carol: seller_id is missing"),
-        ("list_every_minutes = 0", "list_every_minutes must be above 0"),
-        ("list_every_minutes = 'often'", "list_every_minutes must be a whole number"),
+        ("list_every_minutes = 0", "list_every_minutes must be from 0.5 to 1,440"),
+        ("list_every_minutes = nan", "list_every_minutes must be from 0.5 to 1,440"),
+        ("list_every_minutes = 1e9", "list_every_minutes must be from 0.5 to 1,440"),
+        ("list_every_minutes = true", "list_every_minutes must be a number"),
+        ("list_every_minutes = 'often'", "list_every_minutes must be a number"),
         ("[accounts.carol]\nmarketplaces = 'ATVPDKIKX0DER'", "account carol: marketplaces must be an array"),
         ("[accounts]\nacme = 1", "accounts.toml: "),
         ("[applications.other]\naccess_key = 'AK'", "application other: it needs secret_key_file or secret_key_env"),

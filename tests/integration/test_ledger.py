@@ -159,7 +159,7 @@ def test_nothing_of_a_paused_account_is_leased(books):
     assert lease(books, key) is None
 
     books.accounts.resume(ACME)
-    books.accounts.pause_application("main", "InvalidAccessKeyId")
+    books.accounts.pause_application(books.accounts.connection(ACME, API), "InvalidAccessKeyId")
     assert lease(books, key) is None
 
     books.accounts.resume(ACME)

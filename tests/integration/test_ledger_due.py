@@ -189,7 +189,7 @@ def test_nothing_of_a_paused_account_is_sent(books):
     books.accounts.pause(ACME, "AccessDenied")
     assert sent(books) == []
     books.accounts.resume(ACME)
-    books.accounts.pause_application("main", "InvalidAccessKeyId")
+    books.accounts.pause_application(books.accounts.connection(ACME, API), "InvalidAccessKeyId")
     assert sent(books) == []
 
 

@@ -11,6 +11,7 @@ import pytest
 from orderdrain import pipeline
 from orderdrain.amazon import ListedReport
 from orderdrain.declarations import declare
+from orderdrain.errors import Throttled
 from orderdrain.reports import ReportKey, State
 from tests.building import DECLARED, report_in
 from tests.drain import draining, draining_quiet_sellers
@@ -41,6 +42,27 @@ def paused(drain):
 
 def attempts_counted(drain):
     return drain.s.db.query("SELECT event, attempt FROM report_history WHERE event = 'failed' OR attempt > 1")
+
+
+def test_an_application_that_is_stored_under_two_names_has_one_quota(drain):
+    """Amazon knows it by its client id: a quota for each name would be calls over it, for ever."""
+    told, acme = drain.emulator.account("acme"), drain.s.accounts.connection("acme", "sp-api")
+    drain.s.accounts.add_application("twin", api="sp-api", key_id=told["client_id"], secret=told["client_secret"])
+    drain.s.amazon(acme).list_schedules()
+
+    drain.s.accounts.add(
+        acme.account,
+        api="sp-api",
+        application="twin",
+        endpoint=acme.endpoint,
+        token=acme.token,
+        login_url=acme.login_url,
+        list_every=timedelta(minutes=15),
+    )
+
+    with pytest.raises(Throttled):
+        drain.s.amazon(drain.s.accounts.connection("acme", "sp-api")).list_schedules()
+    assert len(drain.calls("getReportSchedules")) == 1
 
 
 def test_both_apis_are_drained_side_by_side_to_the_last_line(drain):

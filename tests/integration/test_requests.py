@@ -289,6 +289,17 @@ def test_a_scheduled_report_whose_window_amazon_does_not_state_is_missing_at_onc
     assert (gap.window_start, gap.amazon_request_id) == (None, "700")
 
 
+def test_a_window_that_amazon_tells_in_milliseconds_is_asked_for_again_whole(books):
+    """It is asked for in whole seconds (recorded 2024 windows end at .677Z): what was cut off would be missed for ever."""
+    told = timedelta(milliseconds=677)
+    info = RequestInfo("700", ORDERS, "FATAL", books.now(), START + told, END + told, scheduled=True)
+    books.requests.enter_come_to_nothing(ACME, API, [info])
+    seen(books, info)
+
+    again = max(books.requests.table(ACME), key=lambda row: row.again)
+    assert (again.window_start, again.window_end) == (START, END + timedelta(seconds=1))
+
+
 def test_two_who_look_at_once_ask_again_once(books, request_key):
     """The end and the asking again are one commit."""
     submitted(books, request_key)

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 from redis.exceptions import RedisError
+from structlog.testing import capture_logs
 
 from orderdrain.errors import (
     DependencyDown,
@@ -26,7 +27,7 @@ from orderdrain.errors import (
 )
 from orderdrain.policy import DEPENDENCY_WAIT, FIRST_BACKOFF, MAX_ATTEMPTS
 from orderdrain.reports import State
-from orderdrain.steps import acknowledging_turn, leased, leased_request, listing_turn
+from orderdrain.steps import acknowledging_turn, comparing_schedules, leased, leased_request, listing_turn
 from tests.building import ACME, API, ORDERS, OTHER, Books, add_account, download, expire, open_services, report_in
 
 BUYER = "Zoë Buyer, 1 Elm Street"
@@ -74,12 +75,12 @@ def later(books, **span):
 
 def test_work_that_ends_well_leaves_a_free_report_and_a_free_lock(s, books, key):
     """The next step can begin at once."""
-    with leased(s, key, State.LISTED) as lease:
+    with leased(s, key, State.LISTED) as (lease, _):
         assert books.row(key).lease_owner == s.worker
         download(s, lease)
 
     assert books.row(key).state == "downloaded"
-    with leased(s, key, State.DOWNLOADED) as lease:
+    with leased(s, key, State.DOWNLOADED) as (lease, _):
         assert lease.report.attempts == 1
 
 
@@ -95,7 +96,7 @@ def test_a_lock_held_elsewhere_is_a_quiet_no_op(s, books, key):
 
 def test_a_message_for_a_report_that_moved_on_says_where_it_is(s, key):
     """A doubled message is no error; its line must not look like one."""
-    with leased(s, key, State.LISTED) as lease:
+    with leased(s, key, State.LISTED) as (lease, _):
         download(s, lease)
     with pytest.raises(NothingToDo, match="already downloaded, nothing done"), leased(s, key, State.LISTED):
         pytest.fail("the work began")
@@ -190,6 +191,68 @@ def test_refused_keys_pause_the_application(s, books, key):
     assert "orderdrain application add main" in str(error)
 
 
+def refused(work, scope, *, meanwhile=None):
+    """A step in which Amazon refuses the credentials, after something has happened elsewhere."""
+    with work:
+        if meanwhile:
+            meanwhile()
+        raise OperatorNeeded("Amazon refuses the credentials", scope=scope)
+
+
+def store_keys(s):
+    s.accounts.add_application("main", key_id="AKIAOTHER", secret="other")
+
+
+@pytest.fixture(params=["connection", "application"])
+def scope(request):
+    return request.param
+
+
+@pytest.mark.parametrize("step", ["report", "listing", "acknowledging", "schedules", "request"])
+def test_a_refusal_that_comes_when_the_person_was_here_pauses_nothing(s, books, key, scope, step):
+    """It was earned with what is no longer stored: paused for it, the account would wait for the same person again."""
+    request_key = s.requests.enter(ACME, API, ORDERS, start=None, end=None, options={})
+    work = {
+        "report": lambda: leased(s, key, State.LISTED),
+        "listing": lambda: listing_turn(s, s.accounts.connection(ACME, API), full=False, since=None),
+        "acknowledging": lambda: acknowledging_turn(s, s.accounts.connection(ACME, API)),
+        "schedules": lambda: comparing_schedules(s, s.accounts.connection(ACME, API)),
+        "request": lambda: leased_request(s, ACME, request_key),
+    }[step]
+    mend = {"connection": lambda: add_account(books), "application": lambda: store_keys(books)}[scope]
+
+    with pytest.raises(OperatorNeeded, match="was stored anew or resumed meanwhile, and is tried again"):
+        refused(work(), scope, meanwhile=mend)
+
+    assert not books.accounts.is_paused(ACME, API)
+    with pytest.raises(OperatorNeeded, match=f"{scope.replace('connection', 'account')} .*: paused"):
+        refused(work(), scope)
+    assert books.accounts.is_paused(ACME, API)
+
+
+def test_a_refusal_that_comes_after_the_resuming_pauses_nothing(s, books, key, scope):
+    """What was mended at Amazon is seen at the next try."""
+    with pytest.raises(OperatorNeeded, match="resumed meanwhile"):
+        refused(leased(s, key, State.LISTED), scope, meanwhile=lambda: books.accounts.resume(ACME))
+
+    assert not books.accounts.is_paused(ACME, API)
+    with leased(s, key, State.LISTED):
+        pass
+
+
+def test_what_several_workers_were_refused_is_told_once(s, key, scope):
+    """One fault, one alert, however many were at it."""
+    another = report_in(s, State.LISTED, "7")
+    with (
+        capture_logs() as logs,
+        pytest.raises(OperatorNeeded, match=": paused: "),
+        leased(s, key, State.LISTED),
+        leased(s, another, State.LISTED),
+    ):
+        raise OperatorNeeded("Amazon refuses the credentials", scope=scope)
+    assert [log["event"] for log in logs] == ["paused"]
+
+
 def test_a_part_of_ours_that_is_away_costs_no_attempt(s, books, key):
     """The archive's trouble is no fault of the report."""
     raised(s, key, DependencyDown("the archive does not answer"))
@@ -265,7 +328,7 @@ def test_a_worker_that_lost_its_lease_says_so_and_changes_nothing(s, books, key)
 def in_lost_work(s, books, key, work):
     """What leaves a step that loses its lease while it works, and what was known of the report before `work` ended."""
     try:
-        with leased(s, key, State.LISTED) as lease:
+        with leased(s, key, State.LISTED) as (lease, _):
             expire(books)
             books.ledger.lease(key, State.LISTED, OTHER)
             before = books.everything_of(key)
@@ -310,7 +373,7 @@ def held_until(books, key):
 def test_long_work_keeps_its_lease_and_its_lock(hasty, books):
     """A parse of an hour is one lease, however short the lease is."""
     key = report_in(hasty, State.LISTED)
-    with leased(hasty, key, State.LISTED) as lease:
+    with leased(hasty, key, State.LISTED) as (lease, _):
         begun = books.row(key).lease_until
         deadline, waiting = books.now() + timedelta(seconds=20), threading.Event()
         while held_until(books, key) < begun + timedelta(seconds=3):
@@ -326,7 +389,7 @@ def test_long_work_keeps_its_lease_and_its_lock(hasty, books):
 def test_a_lease_outlasts_an_outage_of_redis(hasty, books):
     """Nothing that is right rests on Redis: work that goes on must not be lost because Redis is away."""
     key = report_in(hasty, State.LISTED)
-    with leased(hasty, key, State.LISTED) as lease:
+    with leased(hasty, key, State.LISTED) as (lease, _):
         begun = books.row(key).lease_until
         hasty.redis.connection_pool.connection_kwargs["port"] = 1
         hasty.redis.connection_pool.reset()
@@ -342,7 +405,7 @@ def test_a_lease_outlasts_an_outage_of_redis(hasty, books):
 
 def test_no_renewal_outlives_its_work(s, key):
     """A thread that renews for ever would keep a report that nobody works on."""
-    with leased(s, key, State.LISTED) as lease:
+    with leased(s, key, State.LISTED) as (lease, _):
         assert "renewal" in {thread.name for thread in threading.enumerate()}
         download(s, lease)
     assert "renewal" not in {thread.name for thread in threading.enumerate()}
@@ -366,7 +429,7 @@ def test_an_account_is_listed_by_one_worker(s, connection):
         for _ in ("locked", "forgotten"):
             with pytest.raises(NothingToDo), listing_turn(s, connection, full=False, since=None):
                 pytest.fail("listed twice at once")
-            with pytest.raises(NothingToDo), acknowledging_turn(s, ACME, API):
+            with pytest.raises(NothingToDo), acknowledging_turn(s, s.accounts.connection(ACME, API)):
                 pytest.fail("acknowledged under a listing")
             s.redis.flushdb()
 
@@ -428,10 +491,13 @@ def test_a_step_whose_time_is_up_has_failed_and_is_no_bug(s, books, key):
 def test_acknowledging_without_quota_waits_and_gives_its_turn_back(s, books, connection):
     """Listing is another operation, with a quota of its own."""
     until = later(books, minutes=1)
-    with pytest.raises(Throttled, match="account acme: acknowledging waits until"), acknowledging_turn(s, ACME, API):
+    with (
+        pytest.raises(Throttled, match="account acme: acknowledging waits until"),
+        acknowledging_turn(s, s.accounts.connection(ACME, API)),
+    ):
         raise Throttled("quota", until=until)
 
-    with pytest.raises(NothingToDo), acknowledging_turn(s, ACME, API):
+    with pytest.raises(NothingToDo), acknowledging_turn(s, s.accounts.connection(ACME, API)):
         pytest.fail("acknowledged without quota")
     with listing_turn(s, connection, full=False, since=None):
         pass
@@ -440,10 +506,10 @@ def test_acknowledging_without_quota_waits_and_gives_its_turn_back(s, books, con
 def test_a_turn_is_given_back_whatever_ends_the_acknowledging(s):
     """The next batch comes soon."""
     for error in (ServiceFault("503"), ValueError("a bug"), KeyboardInterrupt()):
-        with pytest.raises(type(error)), acknowledging_turn(s, ACME, API):
+        with pytest.raises(type(error)), acknowledging_turn(s, s.accounts.connection(ACME, API)):
             raise error
     for _ in range(2):
-        with acknowledging_turn(s, ACME, API):
+        with acknowledging_turn(s, s.accounts.connection(ACME, API)):
             pass
 
 
@@ -498,5 +564,5 @@ def test_a_lost_answer_of_our_own_database_counts_as_an_attempt(s, books, reques
     row, _ = request_with(s, request_key, DependencyDown("Postgres does not answer"))
     assert timedelta(0) < row.next_attempt_at - books.now() <= DEPENDENCY_WAIT
     books.clock.advance(DEPENDENCY_WAIT)
-    with leased_request(s, ACME, request_key) as wish:
+    with leased_request(s, ACME, request_key) as (wish, _):
         assert wish.attempts == 2

@@ -85,3 +85,35 @@ def test_a_newer_token_that_quota_kept_from_being_tried_is_remembered_for_its_op
     assert tokens(drain).was_renewed("getReport", refused=newer, renewed=old)
     stored = str(drain.s.db.query("SELECT renewed_for FROM connections"))
     assert not [token for token in (old, new, newer) if token in stored]
+
+
+def test_a_token_that_worked_is_no_longer_remembered(drain):
+    """When it is refused an hour later it has ended, and no role is lacking."""
+    new = tokens(drain).access_token()
+    assert not tokens(drain).was_renewed("getReport", refused="Atza|0", renewed=new)
+    worker = tokens(drain)
+    assert worker.access_token() == new
+    worker.worked("getReports", new)
+    assert drain.s.db.query("SELECT 1 FROM connections WHERE renewed_for IS NOT NULL"), "another operation says nothing"
+    worker.worked("getReport", new)
+    assert not tokens(drain).was_renewed("getReport", refused=new, renewed="Atza|2")
+
+
+def test_a_token_that_comes_when_the_account_was_declared_anew_is_kept_for_nobody(drain):
+    """It may be another seller by now, and would be asked for with the token of the one before."""
+    late = tokens(drain)
+    declared = drain.s.accounts.connection("acme", "sp-api")
+    drain.s.accounts.add(
+        declared.account,
+        api="sp-api",
+        application=declared.application,
+        endpoint=declared.endpoint,
+        token=declared.token,
+        login_url=declared.login_url,
+        list_every=timedelta(minutes=5),
+    )
+
+    assert tokens(drain).access_token() != late.access_token(instead_of=tokens(drain).access_token())
+    assert len(drain.calls("LWA")) == 2
+    assert tokens(drain).access_token() != late.access_token(instead_of=tokens(drain).access_token())
+    assert len(drain.calls("LWA")) == 3, "what the late one got was not stored"

@@ -323,6 +323,15 @@ def test_a_throttled_call_waits_as_long_as_the_emptied_bucket_says(amazon, body)
     assert (caught.value.evidence.status, caught.value.evidence.request_id) == (429, "req-2")
 
 
+def test_a_throttled_answer_that_is_cut_off_is_one_all_the_same(amazon):
+    """Taken for a failure it would spend an attempt, and the other workers would call on."""
+    amazon.will_answer(Answer(429, b'{"errors": [', announced=200))
+    quota = QuotaNotes()
+    with pytest.raises(Throttled):
+        client(amazon.url, quota=quota).list_reports(report_types=[GENERAL], acknowledged=None)
+    assert quota.refusals == [("getReports", False, None)]
+
+
 # ------------------------------------------------------------------------------------------------- tokens and rights
 
 
