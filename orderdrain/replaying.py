@@ -7,6 +7,7 @@ time where that is needed, and at the end takes away what no report tells any mo
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Changes that are told one by one, a report.
 CHANGES_SHOWN = 20
+#: From so many reports of one family on it is cheaper to look once which lines they told than each time anew.
+LOOK_AHEAD_FROM = 3
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,9 @@ class Replayed:
         )
 
 
-def replay(s: Services, key: ReportKey, *, dry_run: bool = False, limit: int = CHANGES_SHOWN) -> Replayed:
+def replay(
+    s: Services, key: ReportKey, *, dry_run: bool = False, limit: int = CHANGES_SHOWN, looked_ahead: bool = False
+) -> Replayed:
     """Parses an ended report's archived bytes again, in one commit; with `dry_run` all of it is rolled back.
 
     A report that was set aside because it could not be parsed goes on to be acknowledged; any other stays what it is,
@@ -64,7 +69,7 @@ def replay(s: Services, key: ReportKey, *, dry_run: bool = False, limit: int = C
         with opened(s, report, account, lease.progress) as parsed, s.db.transaction() as cursor:
             s.orders.make_room(cursor, report.report_type)
             cursor.execute("SAVEPOINT untouched")
-            counts = s.orders.merge(cursor, report, parsed, again=True)
+            counts = s.orders.merge(cursor, report, parsed, again=True, looked_ahead=looked_ahead)
             difference = s.orders.difference(cursor, key.account, parsed.family, limit=limit)
             state = s.replays.done(
                 cursor,
@@ -96,17 +101,30 @@ def replay_all(
     why something stays.
     """
     begun, done = s.clock.now(), dict[str, _Done]()
+    looked_ahead = _look_ahead(s, chosen)
     for key, report_type in chosen:
         try:
-            replayed = replay(s, key, dry_run=dry_run, limit=limit)
+            replayed = replay(s, key, dry_run=dry_run, limit=limit, looked_ahead=report_type in looked_ahead)
         except OrderdrainError as error:
             yield key, error
             continue
         if family := family_of(report_type):
-            done.setdefault(family.name, _Done(family)).add(replayed)
+            done.setdefault(family.name, _Done(family, report_type in looked_ahead)).add(replayed)
         yield key, replayed
     for of_family in done.values() if not dry_run else ():
         settled(_settle(s, of_family, begun))
+
+
+def _look_ahead(s: Services, chosen: Sequence[tuple[ReportKey, str]]) -> set[str]:
+    """Looks once for all reports of a family which lines they told, where they are many; returns their types."""
+    types = Counter(report_type for _, report_type in chosen)
+    families = {family.name: family for report_type in types if (family := family_of(report_type))}
+    of_family = {name: {t for t in types if (f := family_of(t)) and f.name == name} for name in families}
+    many = {name for name, its in of_family.items() if sum(types[t] for t in its) >= LOOK_AHEAD_FROM}
+    for name in sorted(many):
+        with s.db.transaction() as cursor:
+            s.orders.look_ahead(cursor, chosen[0][0].account, families[name])
+    return set().union(*(of_family[name] for name in many))
 
 
 @dataclass
@@ -114,6 +132,7 @@ class _Done:
     """What was replayed of one account and family: which reports, and how many lines one of them tells no more."""
 
     family: Family
+    looked_ahead: bool
     keys: list[ReportKey] = field(default_factory=list)
     opened: int = 0
 
@@ -131,7 +150,7 @@ def _settle(s: Services, done: _Done, begun: datetime) -> str:
         # time of update of their own, the newest report is not the one with the newest lines.
         try:
             for key in done.keys:
-                replay(s, key, limit=0)
+                replay(s, key, limit=0, looked_ahead=done.looked_ahead)
         except OrderdrainError as error:
             return f"{account}, {family.name}: not gone through a second time, replay it once more: {error}"
     types = [name for name, known in REPORT_TYPES.items() if known.family is family]

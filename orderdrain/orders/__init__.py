@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any
 
 from orderdrain.families import REPORT_TYPES
 from orderdrain.orders.buyers import merge_buyers
-from orderdrain.orders.difference import Difference, difference, make_room, remember
+from orderdrain.orders.difference import Difference, difference
 from orderdrain.orders.incoming import bring, make_tables
 from orderdrain.orders.lines import merge_lines
 from orderdrain.orders.snapshots import keep_snapshot, keep_snapshot_of_nothing
 from orderdrain.orders.told import Told
-from orderdrain.orders.withdrawn import settle, untold, withdraw
+from orderdrain.orders.withdrawn import look_ahead, make_room, remember, settle, untold, withdraw
 from orderdrain.reports import RowCounts
 
 if TYPE_CHECKING:
@@ -47,18 +47,20 @@ __all__ = ["Difference", "Orders"]
 class Orders:
     """The order tables."""
 
-    def merge(self, cursor: Cursor, report: Report, parsed: ParsedReport, *, again: bool = False) -> RowCounts:
+    def merge(
+        self, cursor: Cursor, report: Report, parsed: ParsedReport, *, again: bool = False, looked_ahead: bool = False
+    ) -> RowCounts:
         """Brings a report's lines into their table, newest wins, and sets its bad rows aside, in the caller's
         transaction. Raises NotAReport where reading on shows that it is none.
 
         `again`: what this report told before is withdrawn first, so that what it tells now takes its place, whatever
-        the rows hold; `difference` then says what is otherwise.
+        the rows hold; `difference` then says what is otherwise. `looked_ahead`: by this session, for this account.
         """
         # One report of an account at a time: two that tell the same lines in another order would lock each other out.
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (report.key.account,))
         bring(cursor, report, parsed)
         if again:
-            remember(cursor, report, parsed.family)
+            remember(cursor, report, parsed.family, looked_ahead=looked_ahead)
             withdraw(cursor, report, parsed.family)
         told = Told(cursor, report, parsed)
         new = changed = same = older = 0
@@ -73,6 +75,10 @@ class Orders:
         if parsed.family.snapshot:
             keep_snapshot(cursor, report, parsed)
         return RowCounts(new, changed, same, older, parsed.counts.joined, parsed.counts.rejected)
+
+    def look_ahead(self, cursor: Cursor, account: str, family: Family) -> None:
+        """Before many reports of an account and a family are merged `again` in this session: which told which line."""
+        look_ahead(cursor, account, family)
 
     def make_room(self, cursor: Cursor, report_type: str) -> None:
         """Makes the temporary tables of `merge` where this session has none, so that a transaction which is rolled back

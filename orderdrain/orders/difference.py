@@ -1,4 +1,4 @@
-"""What a report that is told again changes: the rows that it may touch as they were, and what is otherwise afterwards.
+"""What a report that is told again changes: the rows as they were (withdrawn.py) beside the rows as they are.
 
 Nothing of a buyer's is told: of personal columns only how many rows have others in a group.
 """
@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from orderdrain.families import EXTRA
 from orderdrain.orders.incoming import lines_table
-from orderdrain.orders.withdrawn import NOBODYS, told_by
+from orderdrain.orders.withdrawn import BEFORE_BUYERS, NOBODYS, before_lines
 
 if TYPE_CHECKING:
     from orderdrain.db import Cursor
     from orderdrain.families import Family
-    from orderdrain.reports import Report
-
-_BUYERS = "before_buyers"
 
 
 @dataclass
@@ -44,47 +41,20 @@ class Difference:
         return ", ".join(f"{n:,} {word}" for n, word in told if n) or "no difference"
 
 
-def make_room(cursor: Cursor, family: Family) -> None:
-    """The temporary tables of what was before: made once a session, and emptied by each commit."""
-    for made, table in ((_before(family), family.table), (_BUYERS, "buyers")):
-        cursor.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS {made} (LIKE {table}) ON COMMIT DELETE ROWS")
-
-
-def remember(cursor: Cursor, report: Report, family: Family) -> None:
-    """Keeps the rows that the report told, and those that it tells now: its lines are in the temporary table."""
-    make_room(cursor, family)
-    parameters = told_by(cursor, report, family)
-    key = ", ".join(family.key)
-    cursor.execute(
-        f"INSERT INTO {_before(family)} SELECT t.* FROM {family.table} t WHERE t.account = %(account)s"
-        " AND (t.as_of = %(as_of)s AND t.report_id = %(report_id)s"
-        "  OR t.older_columns <> '{}' AND strpos(t.older_columns::text, %(mark)s) > 0"
-        f" OR ({key}) IN (SELECT {key} FROM {lines_table(family)}))",
-        parameters,
-    )
-    line_key = family.key[-1]
-    cursor.execute(
-        f"INSERT INTO {_BUYERS} SELECT b.* FROM buyers b WHERE b.account = %(account)s AND b.family = %(family)s"
-        " AND (strpos(b.versions::text, %(mark)s) > 0"
-        f" OR (order_id, line_key) IN (SELECT order_id, {line_key} FROM {lines_table(family)}))",
-        parameters,
-    )
-
-
 def difference(cursor: Cursor, account: str, family: Family, *, limit: int) -> Difference:
     """What is otherwise than remembered, in the same transaction; up to `limit` changes one by one."""
     found, key = Difference(), ", ".join(family.key)
     line = f"concat_ws('/', {key})"
     cursor.execute(
         f"""
-        WITH keys AS (SELECT {key} FROM {_before(family)} UNION SELECT {key} FROM {lines_table(family)}),
+        WITH keys AS (SELECT {key} FROM {before_lines(family)} UNION SELECT {key} FROM {lines_table(family)}),
         compared AS (
             SELECT {line} AS line, b.account IS NOT NULL AND b.as_of > {NOBODYS["as_of"]} AS was_told,
                 a.as_of > {NOBODYS["as_of"]} AS is_told,
                 {_values("b", family)} AS before, {_values("a", family)} AS now,
                 {_claims("b")} AS claimed, {_claims("a")} AS claims, {_is_other("in_line", family)} AS other_town,
                 {_version("a", family)} < {_version("b", family)} AS is_lower
-            FROM keys JOIN {family.table} a USING ({key}) LEFT JOIN {_before(family)} b USING ({key})
+            FROM keys JOIN {family.table} a USING ({key}) LEFT JOIN {before_lines(family)} b USING ({key})
             WHERE a.account = %(account)s AND (b.account IS NULL OR b IS DISTINCT FROM a)
         ),
         changes AS (
@@ -134,19 +104,15 @@ def _add_buyers(cursor: Cursor, account: str, family: Family, found: Difference)
     )
     cursor.execute(
         f"SELECT {others}, count(*) FILTER (WHERE {opened}) AS open"
-        f" FROM (SELECT order_id, line_key FROM {_BUYERS}"
+        f" FROM (SELECT order_id, line_key FROM {BEFORE_BUYERS}"
         f"  UNION SELECT order_id, {line_key} FROM {lines_table(family)}) AS keys"
-        f" JOIN buyers a USING (order_id, line_key) LEFT JOIN {_BUYERS} b USING (order_id, line_key)"
+        f" JOIN buyers a USING (order_id, line_key) LEFT JOIN {BEFORE_BUYERS} b USING (order_id, line_key)"
         " WHERE a.account = %s AND a.family = %s",
         (account, family.name),
     )
     row = cursor.fetchone()
     found.buyers |= {g: getattr(row, g) for g in groups if getattr(row, g)}
     found.open += row.open
-
-
-def _before(family: Family) -> str:
-    return f"before_{family.name}"
 
 
 def _values(row: str, family: Family) -> str:
