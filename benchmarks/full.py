@@ -79,7 +79,7 @@ def _fill(cursor: Any, rows: int) -> str:
     cursor.execute(f"ALTER TABLE {TABLE} DROP CONSTRAINT {TABLE}_pkey")
     cursor.execute(
         f"INSERT INTO {TABLE} ({', '.join(names)}) SELECT {values}"
-        f" FROM (SELECT * FROM {TABLE} LIMIT 1) s, generate_series(1, %s) n",
+        f" FROM (SELECT * FROM {TABLE} LIMIT 1) s, generate_series(1::bigint, %s) n",
         (rows,),
     )
     cursor.execute(f"DELETE FROM {TABLE} WHERE report_id <> '{OLD}'")
