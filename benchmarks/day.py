@@ -42,13 +42,14 @@ from benchmarks.delays import CEILING, Document, beside_the_best, compare, is_he
 from benchmarks.fleet import fleet
 from benchmarks.results import keep
 from emulator.sellers import make_sellers
+from emulator.sp_report_types import SHIPPING
 from orderdrain import listening, pipeline
 from orderdrain.amazon import NEVER
 from orderdrain.notifications import Queue
 from orderdrain.services import Services
 from orderdrain.settings import load
 from orderdrain.telemetry import configure_logs
-from workers.demo import SHIPPING, add_emulator_accounts
+from workers.demo import add_emulator_accounts
 from workers.judge import judge
 from workers.local import EmulatorOptions, running_stack
 from workers.processes import ending_on_signals
