@@ -221,7 +221,7 @@ def opened(s: Services, report: Report, account: Account, progress: Progress) ->
             marketplaces=account.marketplaces,
         ) as parsed,
     ):
-        progress.of_rows(parsed.rows, lambda: parsed.counts.read)
+        progress.of_rows(lambda: parsed.so_far)
         yield parsed
 
 

@@ -2,7 +2,7 @@
 
 progress.listener = print                  # in the thread of the work, every few seconds
 file = progress.watching(file)             # reading moves it on
-progress.of_rows(1000, lambda: counts.read)
+progress.of_rows(lambda: (12, 1000))
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ class Progress:
         self.listener: Callable[[Progress], None] = lambda _progress: None
         self._heard_at = time.monotonic()
         self._written: Told = {}
-        self._count_rows: Callable[[], int] | None = None
-        self._rows = 0
+        self._count_rows: Callable[[], tuple[int, int] | None] = lambda: None
         self.restart()
 
     def restart(self, of_bytes: int | None = None) -> None:
@@ -42,9 +41,9 @@ class Progress:
             self._heard_at = time.monotonic()
             self.listener(self)
 
-    def of_rows(self, rows: int, count: Callable[[], int]) -> None:
-        """There are so many rows, and `count` says how many of them were read."""
-        self._rows, self._count_rows = rows, count
+    def of_rows(self, count: Callable[[], tuple[int, int] | None]) -> None:
+        """`count` says how many rows were read, of how many; None while nobody has counted them."""
+        self._count_rows = count
 
     def watching(self, file: BinaryIO) -> BinaryIO:
         """The same file: reading it is progress, and going back to its begin starts anew."""
@@ -55,8 +54,8 @@ class Progress:
         if not self._bytes:
             return {}
         told = {"bytes": self._bytes}
-        if self._count_rows:
-            told |= {"rows": self._count_rows(), "of_rows": self._rows}
+        if rows := self._count_rows():
+            told |= dict(zip(("rows", "of_rows"), rows, strict=True))
         if self._of_bytes:
             left = max(self._of_bytes - self._bytes, 0)
             told |= {

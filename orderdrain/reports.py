@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
@@ -87,6 +87,9 @@ class RowCounts:
     @property
     def read(self) -> int:
         return self.new + self.changed + self.same + self.older + self.joined + self.rejected
+
+    def __add__(self, more: RowCounts) -> RowCounts:
+        return RowCounts(*(one + other for one, other in zip(astuple(self), astuple(more), strict=True)))
 
     def __str__(self) -> str:
         told = [("new", self.new), ("changed", self.changed), ("same", self.same), ("older", self.older)]

@@ -22,7 +22,7 @@ from orderdrain.ledger import Ledger
 from orderdrain.locks import Locks
 from orderdrain.notices import Notices
 from orderdrain.notifications import open_queues
-from orderdrain.orders import Orders
+from orderdrain.orders import Digests, Orders
 from orderdrain.quota import Quota
 from orderdrain.redis_client import connect
 from orderdrain.replays import Replays
@@ -143,7 +143,7 @@ class Services:
             acknowledgements=Acknowledgements(database, lease_seconds=lease_seconds),
             requests=Requests(database, lease_seconds=lease_seconds),
             notices=Notices(database),
-            orders=Orders(),
+            orders=Orders(Digests(vault.digest_key)),
             archive=SealedArchive(archive, vault) if vault.seals else archive,
             queues=open_queues(settings.notifications),
             locks=locks,

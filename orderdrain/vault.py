@@ -75,6 +75,13 @@ class Vault:
         """Whether there is a key."""
         return bool(self._keys)
 
+    @property
+    def digest_key(self) -> bytes:
+        """The key of digests (orders/digests.py): who has the database alone cannot try what they were made of. Without
+        keys it is no secret: what lies in clear beside them needs no guessing."""
+        key = next(iter(self._keys.values()), b"")
+        return HKDF(SHA256(), KEY_BYTES, None, b"orderdrain digests").derive(key)
+
     # -------------------------------------------------------------------------------------------------- secrets
 
     def seal(self, secret: str, *, place: str) -> str:

@@ -9,13 +9,16 @@ tables(s, account)          # every table of that account, without what only say
 from __future__ import annotations
 
 import itertools
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from unittest import mock
 
 from orderdrain import pipeline
 from orderdrain.archive import key_for
 from orderdrain.errors import GiveUp
 from orderdrain.families import FAMILIES
+from orderdrain.parsers import open_report
 from orderdrain.reports import ReportKey
 
 NEW = "_GET_FLAT_FILE_ORDERS_DATA_"
@@ -103,6 +106,29 @@ def parse_all(s, account, reports):
     return [parse(s, account, report) for report in reports]
 
 
+def parse_all_the_long_way(s, account, reports):
+    """The same without the short way: every line is read cell by cell, and merged with all others."""
+
+    @contextmanager
+    def without_it(*args, **kwargs):
+        with open_report(*args, **kwargs) as report:
+            report.usual = None
+            yield report
+
+    with mock.patch.object(pipeline, "open_report", without_it):
+        return parse_all(s, account, reports)
+
+
+def without_digests(held):
+    """Tables without what a line is known by when it comes again: the long way knows none."""
+    return {
+        name: sorted(
+            ({column: value for column, value in row.items() if column != "digest"} for row in rows), key=_sorted_cells
+        )
+        for name, rows in held.items()
+    }
+
+
 def tables(s, account):
     """Every order table of an account and the views on them, rows in order, without the account's name; layouts by
     their columns, since their number says only which report came first."""
@@ -119,4 +145,8 @@ def rows(s, account, table):
         row.pop("rejected_at", None)
         if "layout" in row:
             row["layout"] = layouts[row["layout"]]
-    return sorted(found, key=lambda row: str(sorted(row.items(), key=lambda item: item[0])))
+    return sorted(found, key=_sorted_cells)
+
+
+def _sorted_cells(row):
+    return str(sorted(row.items(), key=lambda item: item[0]))

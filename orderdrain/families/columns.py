@@ -110,6 +110,12 @@ class Family:
         own = (*(("is_whole",) if self.line_key else ()), *(("changed_at",) if self.changed_by else ()))
         return (*own, "as_of", "report_id", "line")
 
+    @property
+    def keeps_digests(self) -> bool:
+        """Whether a line may be known again by its digest. A snapshot's lines all differ from those of the one before,
+        by their time."""
+        return not self.snapshot
+
     @cached_property
     def by_name(self) -> dict[str, Column]:
         """Column by Amazon's header name in lower case: files differ in it (`delivery-Instructions`)."""

@@ -25,10 +25,12 @@ from typing import TYPE_CHECKING, Any
 from orderdrain.families import REPORT_TYPES
 from orderdrain.orders.buyers import merge_buyers
 from orderdrain.orders.difference import Difference, difference
+from orderdrain.orders.digests import Digests
 from orderdrain.orders.incoming import bring, make_tables
 from orderdrain.orders.lines import merge_lines
 from orderdrain.orders.snapshots import keep_snapshot, keep_snapshot_of_nothing
 from orderdrain.orders.told import Told
+from orderdrain.orders.usual import NotUsual, take_usual_lines
 from orderdrain.orders.withdrawn import look_ahead, make_room, remember, settle, untold, withdraw
 from orderdrain.reports import RowCounts
 
@@ -38,14 +40,17 @@ if TYPE_CHECKING:
     from orderdrain.amazon import RequestInfo
     from orderdrain.db import Cursor, Database
     from orderdrain.families import Family
-    from orderdrain.parsers import ParsedReport
+    from orderdrain.parsers import ParsedReport, UsualLines
     from orderdrain.reports import Report
 
-__all__ = ["Difference", "Orders"]
+__all__ = ["Difference", "Digests", "Orders"]
 
 
 class Orders:
     """The order tables."""
+
+    def __init__(self, digests: Digests) -> None:
+        self._digests = digests
 
     def merge(
         self, cursor: Cursor, report: Report, parsed: ParsedReport, *, again: bool = False, looked_ahead: bool = False
@@ -57,11 +62,43 @@ class Orders:
         the rows hold; `difference` then says what is otherwise. `looked_ahead`: by this session, for this account.
         """
         # One report of an account at a time: two that tell the same lines in another order would lock each other out.
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (report.key.account,))
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(%(account)s, 0));"
+            " DELETE FROM rejected_rows WHERE account = %(account)s AND api = %(api)s AND report_id = %(report_id)s;"
+            " SAVEPOINT as_it_was",
+            vars(report.key),
+        )
+        # A line that is told again must take the place of what was told before, also where it is known.
+        if parsed.usual and not again:
+            try:
+                return self._merge_by_line(cursor, report, parsed, parsed.usual)
+            except NotUsual:
+                cursor.execute("ROLLBACK TO SAVEPOINT as_it_was")
         bring(cursor, report, parsed)
         if again:
             remember(cursor, report, parsed.family, looked_ahead=looked_ahead)
             withdraw(cursor, report, parsed.family)
+        counts = self._merge_brought(cursor, report, parsed)
+        if parsed.family.snapshot:
+            keep_snapshot(cursor, report, parsed)
+        return counts
+
+    def _merge_by_line(self, cursor: Cursor, report: Report, parsed: ParsedReport, usual: UsualLines) -> RowCounts:
+        """Most lines go the short way (usual.py), the rest as a whole report would."""
+        taken = take_usual_lines(cursor, report, usual, self._digests.of(usual.reading))
+        lines = taken.new + taken.same + taken.older + taken.changed
+        rest = usual.rest(taken.odd, lines)
+        counts = RowCounts(new=taken.new, same=taken.same, older=taken.older)
+        if taken.odd or taken.changed:
+            bring(cursor, report, rest)
+            counts += self._merge_brought(cursor, report, rest)
+        parsed.counts = rest.counts
+        parsed.counts.lines += lines
+        parsed.names_buyers = taken.names_buyers
+        return counts
+
+    def _merge_brought(self, cursor: Cursor, report: Report, parsed: ParsedReport) -> RowCounts:
+        """Merges the rows that are in the temporary table."""
         told = Told(cursor, report, parsed)
         new = changed = same = older = 0
         for number in range(1, told.passes + 1):
@@ -72,8 +109,6 @@ class Orders:
             changed += counted.changed
             same += counted.same
             older += counted.older
-        if parsed.family.snapshot:
-            keep_snapshot(cursor, report, parsed)
         return RowCounts(new, changed, same, older, parsed.counts.joined, parsed.counts.rejected)
 
     def look_ahead(self, cursor: Cursor, account: str, family: Family) -> None:

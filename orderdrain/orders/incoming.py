@@ -21,7 +21,6 @@ def bring(cursor: Cursor, report: Report, parsed: ParsedReport) -> None:
     """Copies the lines to the temporary table, the rejected rows to their own. Raises NotAReport, as reading does."""
     family = parsed.family
     key = (report.key.account, report.key.api, report.key.report_id)
-    cursor.execute("DELETE FROM rejected_rows WHERE account = %s AND api = %s AND report_id = %s", key)
     make_tables(cursor, family)
     sets = bool(family.line_key)
     lines = (*(("scope",) if sets else ()), "line", *parsed.fields, *map(buyer_field, parsed.buyer_fields))
@@ -34,11 +33,6 @@ def bring(cursor: Cursor, report: Report, parsed: ParsedReport) -> None:
             _copy(cursor, gaps_table(family), ("scope", "order_id", "set"), gaps)
         _copy(cursor, lines_table(family), lines, rows)
         _copy(cursor, "rejected_rows", rejected, ((*key, str(r.line), *r[1:5]) for r in block.rejected))
-
-
-def make_tables(cursor: Cursor, family: Family) -> None:
-    """Makes the temporary tables, where this session has none yet."""
-    cursor.execute(_tables(family))
 
 
 def lines_table(family: Family) -> str:
@@ -56,17 +50,19 @@ def buyer_field(field: str) -> str:
     return f"of_buyer_{field}"
 
 
-def _tables(family: Family) -> str:
+def make_tables(cursor: Cursor, family: Family) -> None:
     """Made once a session and emptied by each commit: made anew for each report, the catalog would grow with it."""
     sets = {"scope": "integer"} if family.line_key else {}
-    made = {lines_table(family): {**sets, "line": "integer", **family.line_fields, **_buyer_fields(family)}}
+    digest = {"digest": "uuid"} if family.keeps_digests else {}
+    made = {lines_table(family): {**sets, "line": "integer", **digest, **family.line_fields, **_buyer_fields(family)}}
     if family.line_key:
         made[gaps_table(family)] = {**sets, "order_id": "text", "set": "text"}
-    return ";".join(
+    tables = ";".join(
         f"CREATE TEMPORARY TABLE IF NOT EXISTS {table} ({', '.join(map(' '.join, fields.items()))})"
         " ON COMMIT DELETE ROWS"
         for table, fields in made.items()
     )
+    cursor.execute(tables)
 
 
 def _buyer_fields(family: Family) -> dict[str, str]:
@@ -74,18 +70,25 @@ def _buyer_fields(family: Family) -> dict[str, str]:
     return {buyer_field(f): "jsonb" if f == EXTRA else "text" for f in fields}
 
 
+def copy(cursor: Cursor, table: str, columns: Iterable[str], file: object, *, null: str = "") -> None:
+    """Copies a file of rows in UTF-8, as COPY's text format has them; `null` is what a cell of NULL holds."""
+    cursor.copy_expert(f"COPY {table} ({', '.join(columns)}) FROM STDIN (NULL '{null}', ENCODING 'UTF8')", file)
+
+
 def _copy(cursor: Cursor, table: str, columns: Iterable[str], rows: Iterable[Sequence[str | None]]) -> None:
-    buffer = io.StringIO()
-    for row in rows:
-        buffer.write("\t".join(map(_escaped, row)) + "\n")
-    if buffer.tell():
-        buffer.seek(0)
-        cursor.copy_expert(f"COPY {table} ({', '.join(columns)}) FROM STDIN", buffer)
+    text = "".join(["\t".join(map(_cell, row)) + "\n" for row in rows])
+    if text:
+        copy(cursor, table, columns, io.BytesIO(text.encode()), null="\\N")
 
 
 #: COPY's text format: these five characters mean something of their own.
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
-def _escaped(value: str | None) -> str:
-    return "\\N" if value is None else value.translate(_ESCAPES)
+def escaped(text: str) -> str:
+    """A text as COPY takes it."""
+    return text.translate(_ESCAPES)
+
+
+def _cell(value: str | None) -> str:
+    return "\\N" if value is None else escaped(value)

@@ -25,6 +25,8 @@ def merge_lines(report: Told) -> str:
         [f"('{f}' = ANY(filled) AND t.{f} IS DISTINCT FROM i.{f})" for f in fields]
         + ["(filled IS NOT NULL AND filled_extra IS DISTINCT FROM t.extra)"]
     )
+    digest = _digest(report)
+    kept = f", digest = {digest}" if digest else ""
     moves_on = ", ".join(f"{c} = {v}" for c, v in zip(family.version, report.version, strict=True))
     in_line = f"CROSS JOIN LATERAL (SELECT {report.tells_in_line} AS tells_in_line) AS own" if report.in_line else ""
     return f"""
@@ -56,13 +58,13 @@ def merge_lines(report: Told) -> str:
             WHERE i.pass = %(pass)s
         ),
         inserted AS (
-            INSERT INTO {table} (account, {key}, {versions}, layout, {columns}, extra)
-            SELECT %(account)s, {key}, {version}, {layout}, {columns}, said
+            INSERT INTO {table} (account, {key}, {versions}, layout, {columns}, extra{", digest" if digest else ""})
+            SELECT %(account)s, {key}, {version}, {layout}, {columns}, said{f", {digest}" if digest else ""}
             FROM judged i WHERE is_new ORDER BY {key}
         ),
         updated AS (
             UPDATE {table} t SET {"".join(f"{f} = {_if_told(report, f, f'i.{f}', f't.{f}')}, " for f in fields)}
-                extra = i.newer_extra, {moves_on}, layout = {layout},
+                extra = i.newer_extra, {moves_on}, layout = {layout}{kept},
                 older_columns = CASE WHEN t.layout = {layout} THEN t.older_columns
                     ELSE (t.older_columns - {told}) || coalesce((
                         SELECT jsonb_object_agg(c, version_key({", ".join(report.stored_version)})) FROM layouts l,
@@ -84,6 +86,15 @@ def merge_lines(report: Told) -> str:
             count(*) FILTER (WHERE is_older AND NOT coalesce(fills, false)) AS older
         FROM judged
     """
+
+
+def _digest(report: Told) -> str:
+    """The line's digest, but for one that tells of a buyer who was purged: none may outlive that."""
+    if not report.family.keeps_digests:
+        return ""
+    key = f"b.order_id = i.order_id AND b.line_key = i.{report.family.key[-1]}"
+    purged = f"SELECT FROM buyers b WHERE b.account = %(account)s AND b.family = %(family)s AND {key}"
+    return f"CASE WHEN i.digest IS NOT NULL AND NOT EXISTS ({purged} AND b.purged_at IS NOT NULL) THEN i.digest END"
 
 
 def _if_told(report: Told, field: str, told: str, otherwise: str) -> str:

@@ -8,12 +8,30 @@ from orderdrain.families import EXTRA
 from orderdrain.orders.incoming import gaps_table, lines_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from orderdrain.db import Cursor
+    from orderdrain.families import Family
     from orderdrain.parsers import ParsedReport
     from orderdrain.reports import Report
 
 #: From so many lines on the planner must know what is in the temporary table.
 ANALYZE_FROM = 500
+
+
+class ToldColumns:
+    """Which columns of its table a report tells, by those that its layout has."""
+
+    def __init__(self, family: Family, fields: Sequence[str], extra_names: Sequence[str]) -> None:
+        own = [f for f in fields if f not in {*family.key, EXTRA}]
+        #: Personal columns of the row that the report tells: all of them, or none.
+        self.in_line = family.in_line if set(family.in_line) & set(own) else ()
+        #: The columns of the table that it tells.
+        self.fields = [*own, *(f for f in self.in_line if f not in own)]
+        #: These, and what it keeps in `extra`.
+        self.names = sorted([*self.fields, *(f"{EXTRA}.{name}" for name in extra_names)])
+        #: What a row says that has nothing in its personal columns: nothing about them.
+        self.less = [name for name in self.names if name not in self.in_line]
 
 
 class Told:
@@ -26,19 +44,11 @@ class Told:
         self.family = family = parsed.family
         self._report = report
         self._extra = list(parsed.extra_names)
-        fields = [f for f in parsed.fields if f not in {*family.key, EXTRA}]
-        #: Personal columns of the row that this report tells: all of them, or none.
-        self.in_line = family.in_line if set(family.in_line) & set(fields) else ()
-        #: The columns of the table that this report tells.
-        self.fields = [*fields, *(f for f in self.in_line if f not in fields)]
-        names = sorted([*self.fields, *(f"{EXTRA}.{name}" for name in self._extra)])
-        # What a row says that has nothing in its personal columns: nothing about them.
-        less = [name for name in names if name not in self.in_line]
-        self._layouts = {
-            "told": names,
-            "layout": layout_of(cursor, family.name, names),
-            **({"told_less": less, "layout_less": layout_of(cursor, family.name, less)} if self.in_line else {}),
-        }
+        columns = ToldColumns(family, parsed.fields, parsed.extra_names)
+        self.fields, self.in_line = columns.fields, columns.in_line
+        self._layouts = {"told": columns.names, "layout": layout(cursor, family, columns.names)}
+        if self.in_line:
+            self._layouts |= {"told_less": columns.less, "layout_less": layout(cursor, family, columns.less)}
         key = ", ".join(family.key)
         cursor.execute(
             "SELECT coalesce(max(twins), 0) AS passes, coalesce(sum(twins), 0) AS lines"
@@ -132,12 +142,19 @@ class Told:
         return "%(layout)s"
 
 
-def layout_of(cursor: Cursor, family: str, names: list[str]) -> int:
+#: Goes on with the digest of the columns' names.
+LOOK_FOR_LAYOUT = "SELECT layout FROM layouts WHERE family = %(family)s AND layout_digest(columns) ="
+
+
+def layout(cursor: Cursor, family: Family, names: list[str]) -> int:
     """The number of a set of columns. A set that is known is only read: whoever writes its row would make all others
     with the same columns wait until the report is merged."""
     look = "SELECT layout FROM layouts WHERE family = %s AND layout_digest(columns) = layout_digest(%s)"
-    cursor.execute(look, (family, names))
+    cursor.execute(look, (family.name, names))
     if cursor.rowcount == 0:
-        cursor.execute("INSERT INTO layouts (family, columns) VALUES (%s, %s) ON CONFLICT DO NOTHING", (family, names))
-        cursor.execute(look, (family, names))
+        cursor.execute(
+            "INSERT INTO layouts (family, columns) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+            (family.name, names),
+        )
+        cursor.execute(look, (family.name, names))
     return int(cursor.fetchone().layout)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from orderdrain.families import EXTRA, LINE_KEY
 from orderdrain.orders.incoming import lines_table
-from orderdrain.orders.told import layout_of
+from orderdrain.orders.told import layout
 
 if TYPE_CHECKING:
     from orderdrain.db import Cursor
@@ -85,15 +85,18 @@ def remember(cursor: Cursor, report: Report, family: Family, *, looked_ahead: bo
 
 def withdraw(cursor: Cursor, report: Report, family: Family) -> None:
     """Takes back every claim of a report on the rows that are remembered."""
-    parameters = {**told_by(cursor, report, family), "layout": layout_of(cursor, family.name, [])}
+    parameters = {**told_by(cursor, report, family), "layout": layout(cursor, family, [])}
     matches = " AND ".join(f"t.{k} = b.{k}" for k in family.key)
     cursor.execute(
         f"UPDATE {family.table} t SET older_columns = {_without_mine('t.older_columns')} FROM {before_lines(family)} b"
         f" WHERE t.account = %(account)s AND {matches} AND strpos(b.older_columns::text, %(mark)s) > 0",
         parameters,
     )
+    # What nobody claims is not known either: a line with its digest would move its version, and claim no column.
+    unknown = ", digest = NULL" if family.keeps_digests else ""
+    versions = ", ".join(f"{c} = {NOBODYS[c]}" for c in family.version)
     cursor.execute(
-        f"UPDATE {family.table} t SET layout = %(layout)s, {', '.join(f'{c} = {NOBODYS[c]}' for c in family.version)}"
+        f"UPDATE {family.table} t SET layout = %(layout)s, {versions}{unknown}"
         f" FROM {before_lines(family)} b WHERE t.account = %(account)s AND {matches}"
         " AND b.as_of = %(as_of)s AND b.report_id = %(report_id)s",
         parameters,

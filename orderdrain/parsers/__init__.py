@@ -22,12 +22,23 @@ from orderdrain.parsers.decoding import decide
 from orderdrain.parsers.flat_file import read_flat_file
 from orderdrain.parsers.order_xml import read_order_xml
 from orderdrain.parsers.rows import Block, Counts, Line, ParsedReport, Rejected
+from orderdrain.parsers.usual import UsualLine, UsualLines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["Block", "Counts", "Line", "ParsedReport", "Rejected", "open_report", "parse_file"]
+__all__ = [
+    "Block",
+    "Counts",
+    "Line",
+    "ParsedReport",
+    "Rejected",
+    "UsualLine",
+    "UsualLines",
+    "open_report",
+    "parse_file",
+]
 
 
 @contextmanager

@@ -9,32 +9,41 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from functools import cache
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from orderdrain.errors import NotAReport
 from orderdrain.families import EXTRA, Column, Family
 from orderdrain.parsers.cells import Unreadable
-from orderdrain.parsers.decoding import Decoded, kind_of_body, text
-from orderdrain.parsers.rows import ParsedReport
-from orderdrain.parsers.table import Row, read_table
+from orderdrain.parsers.decoding import Decoded, blocks, kind_of_body, text
+from orderdrain.parsers.rows import NOTHING, ParsedReport
+from orderdrain.parsers.table import Row, Table, read_table
+from orderdrain.parsers.usual import UsualLines, may_be_usual
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from orderdrain.marketplaces import Style
+    from orderdrain.parsers.usual import RawLine
 
 #: Characters in a line: what is longer is no file of lines.
 MAX_LINE = 4_000_000
 
 
 def read_flat_file(file: BinaryIO, family: Family, decoded: Decoded, style: Style) -> ParsedReport:
-    """Understands the header and counts the rows. Raises NotAReport: HTML, a column missing, a file cut in a line."""
+    """Understands the header. Raises NotAReport, here or while the rows are read: HTML, a column missing, a file cut in
+    a line."""
     header = next(_lines(text(file, decoded.encoding)), None)
     if header is None:
-        return ParsedReport(family, decoded.encoding, decoded.reason, (), (), (), 0, lambda: iter(()))
+        return ParsedReport(family, decoded.encoding, decoded.reason, lambda: NOTHING)
     comma = "\t" not in header.text and "," in header.text
     columns = _columns(header.text, family, comma=comma)
-    return read_table(family, columns, lambda: _rows(file, decoded.encoding, len(columns), comma=comma), decoded, style)
+    report = read_table(
+        family, columns, lambda: _rows(file, decoded.encoding, len(columns), comma=comma), decoded, style
+    )
+    if not comma and may_be_usual(family, columns):
+        report.usual = _usual_lines(file, family, columns, decoded, style)
+    return report
 
 
 def _columns(header: str, family: Family, *, comma: bool) -> tuple[Column, ...]:
@@ -63,17 +72,89 @@ def _rows(file: BinaryIO, encoding: str, width: int, *, comma: bool) -> Iterator
     lines = _lines(text(file, encoding))
     next(lines)
     for line in lines:
-        try:
-            cells = _split(line.text, comma=comma)
-        except Unreadable as bad:
-            yield Row(line.number, (), bad)
-            continue
-        if len(cells) == width:
-            yield Row(line.number, cells)
-        elif not line.ended and len(cells) < width:
-            raise NotAReport(f"the file is cut: it ends in line {line.number}, after {len(cells):,} cells")
-        else:
-            yield Row(line.number, cells, Unreadable(f"has {len(cells):,} cells, the header {width:,}"))
+        row = _row(line.number, line.text, width, comma=comma)
+        if row.bad and not line.ended and 0 < len(row.cells) < width:
+            raise _cut(line.number, len(row.cells))
+        yield row
+
+
+def _row(number: int, line: str, width: int, *, comma: bool) -> Row:
+    try:
+        cells = _split(line, comma=comma)
+    except Unreadable as bad:
+        return Row(number, (), bad)
+    if len(cells) == width:
+        return Row(number, cells)
+    return Row(number, cells, Unreadable(f"has {len(cells):,} cells, the header {width:,}"))
+
+
+def _cut(number: int, cells: int) -> NotAReport:
+    return NotAReport(f"the file is cut: it ends in line {number}, after {cells:,} cells")
+
+
+# ----------------------------------------------------------------------------------------------------- usual lines
+
+
+def _usual_lines(
+    file: BinaryIO, family: Family, columns: Sequence[Column], decoded: Decoded, style: Style
+) -> UsualLines:
+    width = len(columns)
+
+    def row(number: int, line: bytes) -> Row:
+        return _row(number, line.decode(), width, comma=False)
+
+    def rest(lines: Sequence[RawLine], besides: int) -> ParsedReport:
+        report = read_table(family, columns, lambda: (row(number, line) for number, line in lines), decoded, style)
+        report.besides = besides
+        return report
+
+    # A table without rows knows what continues a line, should there be anything to ask for.
+    table = cache(lambda: Table(family, columns, lambda: iter(()), style))
+    return UsualLines(
+        family,
+        columns,
+        style,
+        lambda: _raw_lines(file, decoded.encoding, width),
+        rest,
+        lambda line: table().continues(row(0, line)),
+    )
+
+
+def _raw_lines(file: BinaryIO, encoding: str, width: int) -> Iterator[list[RawLine]]:
+    """What `_lines` gives, without the header, as bytes in UTF-8, and many at a time."""
+    utf8 = blocks(file) if encoding in _UTF8 else (block.encode() for block in text(file, encoding))
+    number, rest, header = 0, b"", True
+    for block in utf8:
+        lines = (rest + block).replace(b"\r\n", b"\n").split(b"\n")
+        rest = lines.pop()
+        # Most lines begin with an id.
+        found = [
+            (n, line)
+            for n, line in enumerate(lines, number + 1)
+            if line[:1].isalnum() or (line and not _is_blank(line))
+        ]
+        number += len(lines)
+        if len(rest) > MAX_LINE and len(rest.decode(errors="ignore")) > MAX_LINE:
+            raise _too_long(number + 1)
+        if header and found:
+            header = False
+            del found[0]
+        if found:
+            yield found
+    rest = rest.removesuffix(b"\r")
+    if rest and not header and not _is_blank(rest):
+        cells = rest.count(b"\t") + 1
+        if cells < width:
+            raise _cut(number + 1, cells)
+        yield [(number + 1, rest)]
+
+
+#: Charsets whose bytes are UTF-8 as they stand, without a mark before the header.
+_UTF8 = frozenset(("ascii", "utf-8"))
+
+
+def _is_blank(line: bytes) -> bool:
+    return line.decode().isspace()
 
 
 # --------------------------------------------------------------------------------------------------- lines and cells
@@ -98,9 +179,13 @@ def _lines(blocks: Iterable[str]) -> Iterator[_Text]:
             if line and not line.isspace():
                 yield _Text(number, line.removesuffix("\r"), ended=True)
         if len(rest) > MAX_LINE:
-            raise NotAReport(f"line {number + 1} is longer than {MAX_LINE:,} characters: this is no file of lines")
+            raise _too_long(number + 1)
     if rest and not rest.isspace():
         yield _Text(number + 1, rest.removesuffix("\r"), ended=False)
+
+
+def _too_long(number: int) -> NotAReport:
+    return NotAReport(f"line {number} is longer than {MAX_LINE:,} characters: this is no file of lines")
 
 
 def _split(line: str, *, comma: bool) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from orderdrain.errors import NotAReport
@@ -11,10 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from orderdrain.families import Family
+    from orderdrain.parsers.usual import UsualLines
 
 #: A block is closed at this many rows, or characters of values: memory stays flat, also with long gift messages.
 BLOCK_ROWS = 1000
 BLOCK_CHARACTERS = 2_000_000
+#: Where `extra` keeps what a continuation says otherwise than its line. Nothing is added up, nothing lost.
+CONTINUED = "continued"
 
 
 class Line(NamedTuple):
@@ -72,25 +76,70 @@ class Counts:
         return self.lines + self.joined + self.rejected
 
 
-@dataclass
-class ParsedReport:
-    """A report whose header was understood; its rows come by `blocks`.
+class Scanned(NamedTuple):
+    """What is known of a report once all of its rows were seen; `read` gives them.
 
     `fields` and `buyer_fields` are the SQL columns that this report's layout has: it says nothing about the others.
     `extra_names` are the header names that it keeps in the column `extra`, blank or not.
     `rows` is how many rows the file holds, none if it is empty.
     """
 
-    family: Family
-    encoding: str
-    encoding_reason: str
     fields: tuple[str, ...]
     buyer_fields: tuple[str, ...]
     extra_names: tuple[str, ...]
     rows: int
     read: Callable[[], Iterator[Line | Rejected]]
+
+
+#: A file without so much as a header.
+NOTHING = Scanned((), (), (), 0, lambda: iter(()))
+
+
+@dataclass
+class ParsedReport:
+    """A report whose header was understood; its rows come by `blocks`.
+
+    It is read through once before anything is told of its rows (`scan`). Who takes the `usual` lines by themselves, and
+    the others as their `rest`, spares that.
+    """
+
+    family: Family
+    encoding: str
+    encoding_reason: str
+    scan: Callable[[], Scanned]
+    #: None where no line can be read by itself.
+    usual: UsualLines | None = None
     counts: Counts = field(default_factory=Counts)
-    _names_buyers: bool = False
+    #: Lines of the same file that were read otherwise.
+    besides: int = 0
+    #: Whether any line says who bought or where it goes; None where no column would.
+    names_buyers: bool | None = None
+
+    @cached_property
+    def _scanned(self) -> Scanned:
+        return self.scan()
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """See Scanned; so are the next ones."""
+        return self._scanned.fields
+
+    @property
+    def buyer_fields(self) -> tuple[str, ...]:
+        return self._scanned.buyer_fields
+
+    @property
+    def extra_names(self) -> tuple[str, ...]:
+        return self._scanned.extra_names
+
+    @property
+    def rows(self) -> int:
+        return self._scanned.rows
+
+    @property
+    def so_far(self) -> tuple[int, int] | None:
+        """Rows read, of how many; None where nobody has counted them, as the usual lines' way does not."""
+        return (self.counts.read, self.rows) if "_scanned" in vars(self) else None
 
     @property
     def empty(self) -> bool:
@@ -100,7 +149,7 @@ class ParsedReport:
     @property
     def withheld(self) -> bool:
         """Whether it has lines, and columns for the buyers, and names none of them. True only after the last block."""
-        return bool(self._of_buyers and self.counts.lines) and not self._names_buyers
+        return self.counts.lines > 0 and self.names_buyers is False
 
     @property
     def _of_buyers(self) -> list[int]:
@@ -118,13 +167,15 @@ class ParsedReport:
         block, characters = Block([], []), 0
         first: Rejected | None = None
         of_buyers = self._of_buyers
-        for row in self.read():
+        self.names_buyers = False if of_buyers else None
+        for row in self._scanned.read():
             if isinstance(row, Rejected):
                 block.rejected.append(row)
                 first = first or row
             else:
                 block.lines.append(row)
-                self._names_buyers = self._names_buyers or any(row.buyer[at] for at in of_buyers)
+                if self.names_buyers is False:
+                    self.names_buyers = any(row.buyer[at] for at in of_buyers)
                 self.counts.joined += row.joined
                 characters += sum(len(value) for value in (*row.values, *row.buyer) if value)
             if len(block.lines) + len(block.rejected) >= BLOCK_ROWS or characters >= BLOCK_CHARACTERS:
@@ -134,7 +185,7 @@ class ParsedReport:
             yield self._counted(block)
         if self.counts.read != self.rows:
             raise AssertionError(f"{self.rows} rows in the file, {self.counts.read} accounted for")
-        if first and not self.counts.lines:
+        if first and not self.counts.lines + self.besides:
             raise NotAReport(f"{self.rows:,} of {self.rows:,} rows are rejected; {first}")
 
     def _counted(self, block: Block) -> Block:

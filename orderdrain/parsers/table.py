@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from orderdrain.errors import NotAReport
 from orderdrain.families import EXTRA, LINE_KEY, Column, Family
 from orderdrain.parsers.cells import Unreadable, read_cell
-from orderdrain.parsers.rows import Line, ParsedReport, Rejected
+from orderdrain.parsers.rows import CONTINUED, Line, ParsedReport, Rejected, Scanned
 from orderdrain.parsers.twins import Twin, Twins
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 #: Continuations wait in memory for their line. A file with more of them has lost a column, and its rows are no lines.
 MAX_CONTINUATIONS = 10_000
-#: Where `extra` keeps what a continuation says otherwise than its line. Nothing is added up, nothing lost.
-CONTINUED = "continued"
 
 # Amazon's own form of the ids. In a row whose cells are shifted, anything else may be a name.
 _ORDER_ID = re.compile(r"[A-Z0-9]{3}-[0-9]{7}-[0-9]{7}")
@@ -51,19 +49,9 @@ class Row(NamedTuple):
 def read_table(
     family: Family, columns: Sequence[Column], rows: Callable[[], Iterator[Row]], decoded: Decoded, style: Style
 ) -> ParsedReport:
-    """Counts the rows. `columns` are those of the cells, in their order; `rows()` reads the file from its begin. Raises
-    NotAReport, as `rows` does, also while the lines are read."""
-    table = _Table(family, _layout(family, columns), rows, style)
-    return ParsedReport(
-        family,
-        decoded.encoding,
-        decoded.reason,
-        table.fields,
-        table.buyer_fields,
-        table.extra_names,
-        table.rows,
-        table.read,
-    )
+    """A report of rows. `columns` are those of the cells, in their order; `rows()` reads the file from its begin, once
+    somebody wants to know of its rows. Raises NotAReport then, as `rows` does."""
+    return ParsedReport(family, decoded.encoding, decoded.reason, lambda: Table(family, columns, rows, style).scan())
 
 
 # -------------------------------------------------------------------------------------------------------- the layout
@@ -144,41 +132,49 @@ class _Values:
                 extra.setdefault(CONTINUED, []).append(otherwise)
 
 
-class _Table:
+class Table:
     """Rows whose columns are understood."""
 
-    def __init__(self, family: Family, layout: _Layout, rows: Callable[[], Iterator[Row]], style: Style) -> None:
+    def __init__(
+        self, family: Family, columns: Sequence[Column], rows: Callable[[], Iterator[Row]], style: Style
+    ) -> None:
         self._family = family
-        self._layout = layout
+        self._layout = layout = _layout(family, columns)
         self._read = rows
         self._style = style
         self._changed_by = next((p for p in layout.line if p[1].field == family.changed_by), None)
         self._twins = Twins() if family.line_key else None
         self._continuations: dict[tuple[str, ...], list[Row]] = {}
-        self.rows = self._scan()
-        joins = bool(self._continuations)
-        made = (LINE_KEY,) if family.line_key else ()
-        self.fields = (*made, *_fields(layout.line, extra=joins or bool(layout.extra)))
-        self.buyer_fields = _fields(layout.buyer, extra=joins or bool(layout.buyer_extra))
-        self.extra_names = (*(column.name.lower() for _, column in layout.extra), CONTINUED)
 
-    def _scan(self) -> int:
+    def scan(self) -> Scanned:
         """Counts the rows, keeps the continuations, looks for twins."""
-        rows, kept = 0, 0
+        rows, kept, layout = 0, 0, self._layout
         for row in self._read():
             rows += 1
             if row.bad:
                 continue
-            if self._layout.continues(row.cells):
-                self._continuations.setdefault(self._layout.key_of(row.cells), []).append(row)
+            if layout.continues(row.cells):
+                self._continuations.setdefault(layout.key_of(row.cells), []).append(row)
                 kept += 1
                 if kept > MAX_CONTINUATIONS:
                     raise NotAReport(f"more than {MAX_CONTINUATIONS:,} rows have ids and nothing else of a line")
             elif self._twins and (twin := self._twin(row)):
                 self._twins.stands(twin)
-        return rows
+        joins = bool(self._continuations)
+        made = (LINE_KEY,) if self._family.line_key else ()
+        return Scanned(
+            (*made, *_fields(layout.line, extra=joins or bool(layout.extra))),
+            _fields(layout.buyer, extra=joins or bool(layout.buyer_extra)),
+            (*(column.name.lower() for _, column in layout.extra), CONTINUED),
+            rows,
+            self._lines,
+        )
 
-    def read(self) -> Iterator[Line | Rejected]:
+    def continues(self, row: Row) -> bool:
+        """Whether the row has ids, and nothing else of what a line must have."""
+        return row.bad is None and self._layout.continues(row.cells)
+
+    def _lines(self) -> Iterator[Line | Rejected]:
         """Each row once: as a line, rejected, or joined to its line."""
         layout = self._layout
         waiting = dict(self._continuations)

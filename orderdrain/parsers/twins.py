@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 #: Bits that remember what stood in the file before: four megabytes, whatever its size.
 BITS = 1 << 25
 
@@ -14,8 +16,11 @@ class Twins:
     never misses one that stands twice. Only of those a count must be kept."""
 
     def __init__(self) -> None:
-        self._stood = bytearray(BITS // 8)
         self._twice: set[int] = set()
+
+    @cached_property
+    def _stood(self) -> bytearray:
+        return bytearray(BITS // 8)
 
     def stands(self, twin: Twin) -> None:
         bit = hash(twin) % BITS
