@@ -45,8 +45,10 @@ def sold_through(seller: Seller, api: str, *, every_family: bool) -> SoldThrough
     # Sellers of Japan have no All Orders (MWS documentation), but what waits for its payment.
     japan = {_PENDING[number // 6 % 2][place]: _RARELY[api]}
     elsewhere = {_ALL_ORDERS[number % len(_ALL_ORDERS)][place]: None}
+    flat, xml = _NEW_ORDERS[api]
     return {
-        _NEW_ORDERS[api][number % 3 == 1]: _OFTEN[api],
+        # XML comes by schedule alone: who wants to ask for New Orders asks for a flat file.
+        **({xml: _OFTEN[api], flat: None} if number % 3 == 1 else {flat: _OFTEN[api]}),
         _UNSHIPPED[api]: _RARELY[api],
         **(japan if seller.home.country == "JP" else elsewhere),
         _SHIPMENTS[api]: None,

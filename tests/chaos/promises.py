@@ -205,8 +205,9 @@ _PERSONAL = ("buyer-email", "buyer-name", "recipient-name", "ship-address-1")
 
 def _buyers_seen(system):
     """Where a buyer's name, mail or street is found outside the tables for them, the archive and Amazon's own log."""
-    lines = ask(system.amazon_url, "/_emulator/truth")["families"]["new_orders"]
-    cells = {line["cells"][column] for line in lines for column in _PERSONAL if len(line["cells"].get(column, "")) > 6}
+    families = ask(system.amazon_url, "/_emulator/truth")["families"].values()
+    told = [line["cells"].get(column, "") for lines in families for line in lines for column in _PERSONAL]
+    cells = {cell for cell in told if len(cell) > 6}
     # In JSON an umlaut is written as an escape.
     needles = {form for cell in cells for form in (cell, json.dumps(cell)[1:-1])}
     return [
@@ -289,4 +290,4 @@ def _at(call):
 
 
 def _key(line):
-    return f"{line['order_id']} {line['order_item_id']}"
+    return f"{line['family']} {' '.join(line['key'])}"

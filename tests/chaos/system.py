@@ -67,6 +67,7 @@ def shaken_system(folder, seed):
             seed=seed,
             sellers=SELLERS,
             sp_api_sellers=",".join(SP_API_SELLERS),
+            families="all",
             backlog=BACKLOG,
             speed=SPEED,
             on_acknowledge=seen.url,
