@@ -111,8 +111,11 @@ def withdraw(cursor: Cursor, report: Report, family: Family) -> None:
 
 def make_room(cursor: Cursor, family: Family) -> None:
     """The temporary tables of what was before: made once a session, and emptied by each commit."""
-    for made, table in ((before_lines(family), family.table), (BEFORE_BUYERS, "buyers")):
+    lines = (before_lines(family), family.table, ", ".join(family.key))
+    for made, table, key in (lines, (BEFORE_BUYERS, "buyers", "order_id, line_key")):
         cursor.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS {made} (LIKE {table}) ON COMMIT DELETE ROWS")
+        # Joined by it: a planner that expects one row would else read all of it for each of a hundred thousand.
+        cursor.execute(f"CREATE UNIQUE INDEX IF NOT EXISTS {made}_key ON {made} ({key})")
 
 
 def before_lines(family: Family) -> str:
