@@ -210,7 +210,7 @@ def up() -> None:
 
     print("starting Postgres, Redis, the emulated Amazon, a worker, beat and Flower ...", flush=True)
     # The emulator forgets, the ledger does not: with the seed of last time, new reports would come under known ids.
-    emulator = EmulatorOptions(seed=int(time.time()), sellers=4, sp_api_sellers="delta", speed=UP_SPEED)
+    emulator = EmulatorOptions(seed=int(time.time()), sellers=4, sp_api_sellers="delta", families="all", speed=UP_SPEED)
     with running_stack(HOME / "up", emulator=emulator, keep=True, push=True) as stack:
         services = Services.from_settings(load(stack.env))
         _catch_up(stack.emulator["mws"], services)
