@@ -136,7 +136,7 @@ def show(report_id: str, account: str | None, api: str | None, as_json: bool) ->
         return
     click.echo(f"Report {row.report_id}   {row.account} · {row.report_type} · {row.state.upper()}")
     for name, text in (*_story(row), *_replay(replay)):
-        click.echo(f"{name:<10}{text}")
+        click.echo(f"{name:<9}{text}")
     click.echo("History" if history else "History: pruned")
     for entry in history:
         attempt = f"attempt {entry['attempt']}" if entry["attempt"] else ""
@@ -165,7 +165,7 @@ def rejected(
     """
     s = services()
     rows = s.orders.rejected(s.db, account=account, api=api, report_id=report_id, report_type=report_type, limit=limit)
-    columns = ["account", "report_type", "report_id", "line", "column", "order_id", "order_item_id", "reason"]
+    columns = ["account", "report_id", "line", "column", "order_id", "order_item_id", "reason", "report_type"]
     show_table([row._asdict() for row in rows[:limit]], columns, as_json=as_json)
     if len(rows) > limit:
         say(f"The newest {limit:,}; there are more: --limit")

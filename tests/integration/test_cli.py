@@ -200,6 +200,7 @@ def test_status_without_accounts_says_what_to_do(run):
     assert json.loads(run("status", "--json").stdout) == {
         "total": 0,
         "rows": [],
+        "under_way": [],
         "notifications": {"removed": {}, "queues": []},
     }
 
@@ -426,7 +427,7 @@ def test_rejected_rows_are_listed_without_what_they_held(run, books):
         (key.report_id,),
     )
     (row,) = cells(run("rejected"))
-    assert row == [ACME, key.report_id, "7", "quantity-purchased", "111-1", "-", "no whole number"]
+    assert row == [ACME, key.report_id, "7", "quantity-purchased", "111-1", "-", "no whole number", ORDERS]
     assert cells(run("rejected", "--report", "1")) == []
 
 

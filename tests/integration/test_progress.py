@@ -210,7 +210,7 @@ def test_show_says_how_far_a_parse_is_as_long_as_somebody_is_at_it(drain, run): 
     lease.progress.came(1000)
     assert drain.s.ledger.renew(lease)
 
-    assert "Progress  1,000 of 2,000 bytes, some 0 s of reading remain" in run("show", report_id).stdout
+    assert "Progress 1,000 of 2,000 bytes, some 0 s of reading remain" in run("show", report_id).stdout
     assert f"report {report_id} (acme): parse: 1,000 of 2,000 bytes" in run("status").stderr
 
     drain.s.ledger.give_back(lease, "told to end")
