@@ -1,8 +1,9 @@
 """All SQL about order tables: the newest-wins merge, the buyers, the snapshots, the rejected rows.
 
-A report's lines are copied to a temporary table in batches (incoming.py), then merged by whole sets, never row by row
-(lines.py, buyers.py). It is one path for all families: what differs is data on the Family. The newest version of a line
-wins, and any order, overlap or repetition of reports ends in the same rows:
+Lines that are known already, or new and as usual, go the short way (usual.py). All others are copied to a temporary
+table in batches (incoming.py), then merged by whole sets, never row by row (lines.py, buyers.py). It is one path for
+all families: what differs is data on the Family. The newest version of a line wins, and any order, overlap or
+repetition of reports ends in the same rows:
 
 - A version is the line's own time of update where the family has one, when the report was finished at Amazon, the
   report's id as a number, and the line in the file.

@@ -8,27 +8,25 @@ the short way does with a line is what the merge would do, at that moment.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from contextlib import closing
 from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from orderdrain.families import EXTRA
-from orderdrain.orders.incoming import buyer_field, copy, escaped, lines_table, make_tables
+from orderdrain.orders.batches import batches, identity_in
+from orderdrain.orders.incoming import copy, lines_table, make_tables
 from orderdrain.orders.known import judge_lines
+from orderdrain.orders.ready_rows import ReadyRows
 from orderdrain.orders.told import LOOK_FOR_LAYOUT, ToldColumns, layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from orderdrain.db import Cursor
-    from orderdrain.families import Family
+    from orderdrain.orders.batches import Batch
     from orderdrain.parsers import UsualLine, UsualLines
     from orderdrain.parsers.usual import RawLine
     from orderdrain.reports import Report
 
-#: Lines that are asked for at once, and bytes of them: memory stays flat.
-BATCH_LINES, BATCH_BYTES = 16_000, 8_000_000
 #: Bytes that wait for their own turn to be copied, while lines that are new are being copied.
 WAITING_BYTES = 4_000_000
 #: Bytes of lines that are not usual. In a file with more of them the usual is something else.
@@ -57,17 +55,6 @@ class Taken(NamedTuple):
     names_buyers: bool | None
 
 
-class _Batch(NamedTuple):
-    """Lines that are asked for at once: each key once, since of a second line nobody knows yet what the first does."""
-
-    lines: list[RawLine]
-    asked: dict[str, str]
-    #: By the numbers of the lines that are asked for.
-    digests: dict[int, bytes]
-    again: set[int]
-    odd: list[RawLine]
-
-
 def take_usual_lines(cursor: Cursor, report: Report, usual: UsualLines, digest: Callable[[bytes], bytes]) -> Taken:
     """Brings the report's usual lines to their tables, or to the temporary one. Raises NotUsual when it is too late to
     go back but by the savepoint of the caller."""
@@ -75,8 +62,9 @@ def take_usual_lines(cursor: Cursor, report: Report, usual: UsualLines, digest: 
     if way.is_first:
         way.bring(way.all_as_new())
     else:
-        for batch in _ahead(_batches(usual, digest)):
-            way.bring(way.not_known(batch))
+        with closing(batches(usual, digest)) as asked:
+            for batch in asked:
+                way.bring(way.not_known(batch))
     way.odd.sort()
     return Taken(way.new, way.same, way.older, way.changed, way.odd, way.names_buyers)
 
@@ -111,14 +99,14 @@ class _Way:
             known or layout(cursor, family, names)
             for known, names in ((begin.layout, told.names), (begin.layout_less, told.less))
         ]
-        self._rows = _Rows(report, usual, layouts)
+        self._rows = ReadyRows(report, usual, layouts)
 
     # ------------------------------------------------------------------------------------------------ what is known
 
     def all_as_new(self) -> Iterator[_News]:
         """All lines, of an account that has none of the family."""
         seen = bytearray(SEEN_BITS // 8)
-        read, digest, identity = self._usual.read, self._digest, _identity_in(self._family)
+        read, digest, identity = self._usual.read, self._digest, identity_in(self._family)
         for block in self._usual.blocks():
             self._look_for_buyers(block)
             for number, line in block:
@@ -132,7 +120,7 @@ class _Way:
                 seen[bit >> 3] |= 1 << (bit & 7)
                 yield number, digest(line), is_new, said
 
-    def not_known(self, batch: _Batch) -> Iterator[_News]:
+    def not_known(self, batch: Batch) -> Iterator[_News]:
         """The lines of a batch that are not known just so."""
         self._look_for_buyers(batch.lines)
         for number, line in batch.odd:
@@ -208,84 +196,6 @@ _BEGIN = (
 _OR_BUYERS = " AND NOT EXISTS (SELECT FROM buyers WHERE account = %(account)s AND family = %(family)s)"
 
 
-class _Rows:
-    """Rows for COPY, as text in UTF-8: what is not known of a line stands before its own cells."""
-
-    def __init__(self, report: Report, usual: UsualLines, layouts: list[int]) -> None:
-        self._family = family = usual.family
-        self._instant = usual.instant
-        self._sets, self._has_time = bool(family.line_key), family.changed_by is not None
-        self._layouts = [str(layout).encode() for layout in layouts]
-        account, as_of = escaped(report.key.account), report.available_at.isoformat()
-        self._as_of = as_of.encode()
-        self._of_report = "\t".join((account, as_of, report.key.report_id, *(("t",) if self._sets else ()))).encode()
-        self._of_buyer = f"{account}\t{family.name}".encode()
-        self._version = f"{_sortable(report.available_at)}/{report.key.report_id:0>30}"
-        sets, time, key = ("is_whole",) * self._sets, ("changed_at",) * self._has_time, ("line_key",) * self._sets
-        self.columns = (
-            "account",
-            "as_of",
-            "report_id",
-            *sets,
-            "line",
-            "digest",
-            "layout",
-            *time,
-            *key,
-            EXTRA,
-            *usual.fields,
-        )
-        self.changed_columns = (
-            *(("scope",) if self._sets else ()),
-            "line",
-            "digest",
-            *key,
-            EXTRA,
-            *usual.fields,
-            *map(buyer_field, (*usual.buyer_fields, EXTRA)),
-        )
-        self.buyer_columns = ("account", "family", "order_id", "line_key", "versions", EXTRA, *usual.buyer_fields)
-        self._groups = [
-            (group, [at for at, name in enumerate(usual.buyer_fields) if name in fields])
-            for group, fields in family.buyer_groups.items()
-            if group != EXTRA
-        ]
-
-    def new(self, number: int, digest: bytes, said: UsualLine) -> bytes:
-        """A row of the family's table."""
-        key, own, changed, tells_in_line, extra, _, _ = said
-        before = b"%b\t%d\t%b\t%b" % (self._of_report, number, digest, self._layouts[not tells_in_line])
-        if self._has_time:
-            before += b"\t" + (changed or self._as_of)
-        if self._sets:
-            before += b"\t" + key.partition(b"\t")[2]
-        return b"%b\t%b\t%b\n" % (before, extra or b"{}", own)
-
-    def changed(self, number: int, digest: bytes, said: UsualLine) -> bytes:
-        """A row of the temporary table."""
-        scope, own = ((b"0",), (said.key.partition(b"\t")[2],)) if self._sets else ((), ())
-        return (
-            b"\t".join((*scope, b"%d" % number, digest, *own, said.extra, said.own, *said.buyer, said.buyer_extra))
-            + b"\n"
-        )
-
-    def buyer(self, number: int, said: UsualLine) -> bytes | None:
-        """A row of `buyers`; None where the line tells nothing of one."""
-        if not said.buyer_extra and not any(said.buyer):
-            return None
-        told = [group for group, places in self._groups if any(said.buyer[at] for at in places)]
-        version = f"{self._version}/{number:010}"
-        if self._has_time:
-            changed = _sortable(self._instant(said.changed)) if said.changed else self._version.partition("/")[0]
-            version = f"{changed}/{version}"
-        version = f"1/{version}" if self._sets else version
-        versions = ", ".join([f'"{group}": "{version}"' for group in (*told, *((EXTRA,) if said.buyer_extra else ()))])
-        return (
-            b"\t".join((self._of_buyer, said.key, b"{%b}" % versions.encode(), said.buyer_extra or b"{}", *said.buyer))
-            + b"\n"
-        )
-
-
 def _copy(cursor: Cursor, table: str, columns: Iterable[str], rows: Iterator[bytes]) -> None:
     stream = _Stream(rows)
     copy(cursor, table, columns, stream)
@@ -307,66 +217,3 @@ class _Stream:
         except BaseException as error:  # noqa: BLE001 - raised again, after COPY
             self.error = error
             return b""
-
-
-def _batches(usual: UsualLines, digest: Callable[[bytes], bytes]) -> Iterator[_Batch]:
-    lines: list[RawLine] = []
-    size = 0
-    for block in usual.blocks():
-        lines += block
-        size += sum([len(line) for _, line in block])
-        if len(lines) >= BATCH_LINES or size >= BATCH_BYTES:
-            yield _batch(usual, digest, lines)
-            lines, size = [], 0
-    if lines:
-        yield _batch(usual, digest, lines)
-
-
-def _ahead(batches: Iterator[_Batch]) -> Iterator[_Batch]:
-    """The batches, of which a thread makes the next one while the server judges one; the first is made here, since most
-    reports have no other."""
-    batch = next(batches, None)
-    if batch is None or len(batch.lines) < BATCH_LINES // 2:
-        yield from () if batch is None else chain((batch,), batches)
-        return
-    with ThreadPoolExecutor(1) as thread:
-        while batch is not None:
-            following = thread.submit(next, batches, None)
-            yield batch
-            batch = following.result()
-
-
-def _batch(usual: UsualLines, digest: Callable[[bytes], bytes], lines: list[RawLine]) -> _Batch:
-    keys: dict[bytes, bytes] = {}
-    odd, again, digests, identity = [], set(), {}, _identity_in(usual.family)
-    for number, line in lines:
-        key = usual.key_of(line)
-        if key is None:
-            odd.append((number, line))
-        elif keys.setdefault(identity(key), key) is not key:
-            again.add(number)
-        else:
-            digests[number] = digest(line)
-    orders, own = zip(*[key.split(b"\t") for key in keys.values()], strict=True) if keys else ((), ())
-    asked = {
-        "numbers": f"{{{','.join(map(str, digests))}}}",
-        "orders": _array(orders),
-        "keys": _array(own),
-        "digests": _array(digests.values()),
-    }
-    return _Batch(lines, asked, digests, again, odd)
-
-
-def _identity_in(family: Family) -> Callable[[bytes], bytes]:
-    """What of an order's id and a line's own makes two lines the same row: both, or the latter alone."""
-    return (lambda key: key) if len(family.key) > 1 else (lambda key: key.partition(b"\t")[2])
-
-
-def _array(items: Iterable[bytes]) -> str:
-    """An array of what needs no quotes: ids and digests."""
-    return f"{{{b','.join(items).decode()}}}"
-
-
-def _sortable(at: datetime) -> str:
-    """As version_key (migrations/0003) writes it."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
