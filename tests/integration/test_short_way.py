@@ -240,7 +240,7 @@ def test_a_line_that_stands_in_a_file_again_and_again_is_the_last_of_them(s, bat
     with mock.patch("orderdrain.orders.batches.BATCH_LINES", batch):
         account = both_ways(s, *[new_orders(1)] * before, new_orders(2, extra=again))
 
-    assert [row["quantity"] for row in rows(s, account, "order_lines")] == [7, 8, 9]
+    assert sorted(row["quantity"] for row in rows(s, account, "order_lines")) == [7, 8, 9]
 
 
 def test_a_line_that_only_seems_to_stand_twice_is_taken(s):
@@ -264,7 +264,7 @@ def test_a_continuation_is_joined_though_its_line_is_usual(s):
     """Its line is read with it, wherever it stands."""
     header = f"{HEADER} item-promotion-id"
     more = [f"{ORDER} {ITEMS[0]} . . . . . P2"]
-    report = flat(NEW, 1, header, [f"{ORDER} {item} A 1 1.00 Ann Bath P1" for item in ITEMS[:3]] + more, hour=2)
+    report = flat(NEW, 2, header, [f"{ORDER} {item} A 1 1.00 Ann Bath P1" for item in ITEMS[:3]] + more, hour=2)
     account = both_ways(s, new_orders(1), report)
 
     (extra,) = (row["extra"] for row in rows(s, account, "order_lines") if row["order_item_id"] == ITEMS[0])
