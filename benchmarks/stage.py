@@ -147,7 +147,9 @@ class Answering:
         self.hear()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: object, *_: object) -> None:
+        if error:
+            self._popen.kill()  # it may have minutes to go, and nobody waits for what it will say
         with suppress(BrokenPipeError):
             self._popen.stdin.close()
         self._popen.stdout.close()
