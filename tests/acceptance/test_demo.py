@@ -12,7 +12,7 @@ from tests.emulator_process import ROOT
 CHECKOUT = ("beat_schedule.py", "emulator", "orderdrain", "tasks", "workers")
 
 
-def test_the_demo_drains_three_sellers_and_ends_by_itself(stack_folder):
+def test_the_demo_drains_every_family_and_ends_by_itself(stack_folder):
     """It is the first thing that anybody sees of us, and its last line is a promise that others check."""
     for name in CHECKOUT:
         source, copy = ROOT / name, stack_folder / name
@@ -35,3 +35,6 @@ def test_the_demo_drains_three_sellers_and_ends_by_itself(stack_folder):
     assert ended.returncode == 0
     assert int(told[1]) >= 40, "reports"
     assert int(told[2]) > 0, "orders"
+    types = re.search(r"^(\d+) report types of (\d+) families$", ended.stdout, re.MULTILINE)
+    assert types, ended.stdout
+    assert (int(types[1]) >= 5, types[2]) == (True, "5"), "both APIs, every family"
