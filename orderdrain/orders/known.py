@@ -51,6 +51,8 @@ def judge_lines(family: Family, *, tells_buyers: bool) -> str:
                 SELECT p.*, t.at{", t.own_time" if family.changed_by else ""}, CASE
                     WHEN t.account IS NULL THEN {is_new}
                     WHEN t.digest IS DISTINCT FROM p.digest THEN 'changed'
+                    -- The same report: this costs less than to compare versions.
+                    WHEN t.line = p.n AND t.report_id = %(report_id)s AND t.as_of = %(as_of)s THEN NULL
                     WHEN ({mine}) > ({stored}) THEN 'moved'
                     WHEN ({mine}) < ({stored}) THEN 'older'
                 END AS state{versions}

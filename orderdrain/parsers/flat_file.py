@@ -127,12 +127,10 @@ def _raw_lines(file: BinaryIO, encoding: str, width: int) -> Iterator[list[RawLi
     for block in utf8:
         lines = (rest + block).replace(b"\r\n", b"\n").split(b"\n")
         rest = lines.pop()
-        # Most lines begin with an id.
-        found = [
-            (n, line)
-            for n, line in enumerate(lines, number + 1)
-            if line[:1].isalnum() or (line and not _is_blank(line))
-        ]
+        found = list(enumerate(lines, number + 1))
+        # Most lines begin with an id: where none could be blank, nobody looks at each of them.
+        if lines and not (min(lines) >= b"!" and max(lines) < b"\x7f"):
+            found = [(n, line) for n, line in found if line and not _is_blank(line)]
         number += len(lines)
         if len(rest) > MAX_LINE and len(rest.decode(errors="ignore")) > MAX_LINE:
             raise _too_long(number + 1)

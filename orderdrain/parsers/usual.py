@@ -32,7 +32,7 @@ RawLine = tuple[int, bytes]
 # A text: no control character, no padding, and it begins with nothing that in UTF-8 may be white space of Unicode's;
 # but for the wide blank (E3 80 80), since most Japanese letters begin like that.
 _FIRST, _REST, _LAST = rb"[^\x00-\x20\xc2\xe1\xe2]", rb"[^\x00-\x1f]", rb"(?<! )"
-_WIDE_BLANK = b"\t\xe3\x80\x80"
+_WIDE_BLANK = b"\xe3\x80\x80"
 # The days that each year has; 29 February is left to whoever knows which years have it.
 _DAY = rb"(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
 _TIME = rb"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6}|)"
@@ -137,7 +137,7 @@ class UsualLines:
         """What the line says; None where it is not usual."""
         layout = self._layout
         found = layout.matches(line)
-        if found is None or (not line.isascii() and _WIDE_BLANK in b"\t" + line):
+        if found is None or (_WIDE_BLANK in line and b"\t" + _WIDE_BLANK in b"\t" + line):
             return None
         cells = found.group(*layout.groups)
         own, buyer = b"\t".join(cells[layout.own]), cells[layout.buyer]
