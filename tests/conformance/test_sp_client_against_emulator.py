@@ -43,6 +43,9 @@ class Tokens:
         self._url = emulator.first_line["lwa"]
         self.given = []
 
+    def worked(self, operation, token):
+        """Nothing is noted of any."""
+
     def access_token(self, *, instead_of=None):
         if not self.given or self.given[-1] == instead_of:
             token = lwa.refresh(Http(read_seconds=2), self._url, **self._keys, now=datetime.now(UTC))
