@@ -8,9 +8,10 @@ SELECT l.* FROM all_order_lines l WHERE l.order_item_id IS NOT NULL OR NOT EXIST
 
 -- The lines of Unshipped, and whether they wait still: true by the newest snapshot of their scope; false where a newer
 -- one, all of whose rows could be read, lacks them, and goes back to their payment (38 days: MWS documentation); else
--- nobody knows.
+-- nobody knows, as of a line that no report tells any more (as_of -infinity: docs/adr/0020).
 CREATE VIEW current_unshipped_lines AS
 SELECT l.*, CASE
+    WHEN l.as_of = '-infinity' THEN NULL
     WHEN newer.snapshots = 0 THEN true
     WHEN newer.without_it THEN false
 END AS still_unshipped
@@ -61,8 +62,8 @@ CREATE VIEW orders AS
 SELECT account, order_id, lines, totals, status, still_unshipped, families
 FROM (
     SELECT account, order_id, count(DISTINCT (line_sku, nth))::integer AS lines,
-        (array_agg(status ORDER BY changed_at DESC, as_of DESC, family = 'all_orders' DESC, report_id::numeric DESC)
-            FILTER (WHERE status IS NOT NULL))[1] AS status,
+        (array_agg(status ORDER BY changed_at DESC, as_of DESC, family = 'all_orders' DESC, report_id::numeric DESC,
+            status) FILTER (WHERE status IS NOT NULL))[1] AS status,
         CASE
             WHEN bool_or(still_unshipped) THEN true
             WHEN count(still_unshipped) = nullif(count(*) FILTER (WHERE family = 'unshipped'), 0) THEN false
@@ -72,10 +73,10 @@ FROM (
         SELECT *, coalesce(number, dense_rank() OVER (
             PARTITION BY account, order_id, line_sku, number IS NULL ORDER BY order_item_id)) AS nth
         FROM (
-            -- A line that has an id may have got another SKU: it is still one line.
+            -- A line that has an id may have got another SKU, also within one report: it is still one line.
             SELECT *, CASE WHEN number IS NULL THEN first_value(sku) OVER (
                 PARTITION BY account, order_id, order_item_id ORDER BY sku IS NULL, changed_at DESC, as_of DESC,
-                    report_id::numeric DESC, family) ELSE sku END AS line_sku
+                    report_id::numeric DESC, family, sku) ELSE sku END AS line_sku
             FROM told_lines) AS named
     ) AS counted
     GROUP BY account, order_id
@@ -91,7 +92,7 @@ LEFT JOIN (
             'ship_promotion_discount', sum(ship_promotion_discount))) AS sums
         FROM (
             SELECT *, first_value(family) OVER (PARTITION BY account, order_id ORDER BY changed_at DESC, as_of DESC,
-                family = 'all_orders' DESC, report_id::numeric DESC) AS newest
+                family = 'all_orders' DESC, report_id::numeric DESC, family) AS newest
             FROM told_lines WHERE tells_money) AS money
         WHERE family = newest GROUP BY account, order_id, coalesce(currency, '')
     ) AS by_currency
