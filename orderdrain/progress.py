@@ -26,7 +26,7 @@ class Progress:
         self.listener: Callable[[Progress], None] = lambda _progress: None
         self._heard_at = time.monotonic()
         self._written: Told = {}
-        self._count_rows: Callable[[], tuple[int, int] | None] = lambda: None
+        self._count_rows: Callable[[], tuple[int, int | None]] | None = None
         self.restart()
 
     def restart(self, of_bytes: int | None = None) -> None:
@@ -41,7 +41,7 @@ class Progress:
             self._heard_at = time.monotonic()
             self.listener(self)
 
-    def of_rows(self, count: Callable[[], tuple[int, int] | None]) -> None:
+    def of_rows(self, count: Callable[[], tuple[int, int | None]]) -> None:
         """`count` says how many rows were read, of how many; None while nobody has counted them."""
         self._count_rows = count
 
@@ -54,8 +54,11 @@ class Progress:
         if not self._bytes:
             return {}
         told = {"bytes": self._bytes}
-        if rows := self._count_rows():
-            told |= dict(zip(("rows", "of_rows"), rows, strict=True))
+        rows, of_rows = self._count_rows() if self._count_rows else (0, None)
+        if of_rows is not None:
+            told |= {"rows": rows, "of_rows": of_rows}
+        elif rows:
+            told["rows"] = rows
         if self._of_bytes:
             left = max(self._of_bytes - self._bytes, 0)
             told |= {

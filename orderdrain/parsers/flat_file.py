@@ -42,7 +42,7 @@ def read_flat_file(file: BinaryIO, family: Family, decoded: Decoded, style: Styl
         family, columns, lambda: _rows(file, decoded.encoding, len(columns), comma=comma), decoded, style
     )
     if not comma and may_be_usual(family, columns):
-        report.usual = _usual_lines(file, family, columns, decoded, style)
+        report.usual = _usual_lines(file, report, columns, decoded, style)
     return report
 
 
@@ -96,17 +96,17 @@ def _cut(number: int, cells: int) -> NotAReport:
 
 
 def _usual_lines(
-    file: BinaryIO, family: Family, columns: Sequence[Column], decoded: Decoded, style: Style
+    file: BinaryIO, report: ParsedReport, columns: Sequence[Column], decoded: Decoded, style: Style
 ) -> UsualLines:
-    width = len(columns)
+    family, width = report.family, len(columns)
 
     def row(number: int, line: bytes) -> Row:
         return _row(number, line.decode(), width, comma=False)
 
     def rest(lines: Sequence[RawLine], besides: int) -> ParsedReport:
-        report = read_table(family, columns, lambda: (row(number, line) for number, line in lines), decoded, style)
-        report.besides = besides
-        return report
+        others = read_table(family, columns, lambda: (row(number, line) for number, line in lines), decoded, style)
+        others.besides = besides
+        return others
 
     # A table without rows knows what continues a line, should there be anything to ask for.
     table = cache(lambda: Table(family, columns, lambda: iter(()), style))
@@ -114,7 +114,7 @@ def _usual_lines(
         family,
         columns,
         style,
-        lambda: _raw_lines(file, decoded.encoding, width),
+        lambda: report.seen(_raw_lines(file, decoded.encoding, width)),
         rest,
         lambda line: table().continues(row(0, line)),
     )

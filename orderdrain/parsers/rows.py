@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from orderdrain.families import Family
-    from orderdrain.parsers.usual import UsualLines
+    from orderdrain.parsers.usual import RawLine, UsualLines
 
 #: A block is closed at this many rows, or characters of values: memory stays flat, also with long gift messages.
 BLOCK_ROWS = 1000
@@ -114,6 +114,7 @@ class ParsedReport:
     besides: int = 0
     #: Whether any line says who bought or where it goes; None where no column would.
     names_buyers: bool | None = None
+    _seen: int = 0
 
     @cached_property
     def _scanned(self) -> Scanned:
@@ -137,9 +138,15 @@ class ParsedReport:
         return self._scanned.rows
 
     @property
-    def so_far(self) -> tuple[int, int] | None:
-        """Rows read, of how many; None where nobody has counted them, as the usual lines' way does not."""
-        return (self.counts.read, self.rows) if "_scanned" in vars(self) else None
+    def so_far(self) -> tuple[int, int | None]:
+        """Rows that were read, of how many: None while nobody has counted them, as the usual lines' way does not."""
+        return (self.counts.read, self.rows) if "_scanned" in vars(self) else (self._seen, None)
+
+    def seen(self, blocks: Iterator[list[RawLine]]) -> Iterator[list[RawLine]]:
+        """The usual way's lines, counted."""
+        for block in blocks:
+            yield block
+            self._seen += len(block)
 
     @property
     def empty(self) -> bool:
