@@ -67,7 +67,7 @@ def left_in_the_queue(drain):
 
 
 def counts(drain):
-    return drain.s.notices.counts(timedelta(days=1))
+    return drain.s.notices.counts(timedelta(days=30))
 
 
 def logged(drain, words):

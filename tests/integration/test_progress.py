@@ -126,7 +126,7 @@ def test_another_connection_sees_a_parse_move_while_its_rows_are_not_committed(
     assert all(told["remaining_seconds"] >= 0 for told in seen)
     counted = [told["rows"] for told in seen if "rows" in told]
     assert counted == sorted(counted)
-    assert 0 < counted[-1] < ROWS
+    assert any(0 < rows < ROWS for rows in counted)
     assert {told.get("of_rows") for told in seen if "rows" in told} == {None if short_way else ROWS}
     rows = " rows, " if short_way else f" of {ROWS:,} rows, "
     assert [said for said in shown if rows in said and f" of {size:,} bytes, some " in said]
