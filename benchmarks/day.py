@@ -4,9 +4,10 @@
     .venv/bin/python -m benchmarks.day --how default     # without: each account is listed every 15 minutes
     .venv/bin/python -m benchmarks.day --how often --accounts 50       # ... or as often as Amazon restores a listing
 
-The pipeline runs in several processes, on a real Postgres and Redis, against an emulated SP-API and SQS over HTTP. Both
-clocks, the application's and the emulator's, stand still while work is done and then jump to beat's next tick: delays
-are application time, and nothing in them depends on how fast this machine is.
+The pipeline runs on a real Postgres and Redis, against an emulated SP-API and SQS over HTTP. Both clocks, the
+application's and the emulator's, stand still while work is done and then jump to beat's next tick: delays are
+application time, and nothing in them depends on how fast this machine is. Amazon counts by seller, and nothing that an
+account waits for is another's: each process drains a share of the accounts in a world, and a time, of its own.
 
 Beside the delay of each document, from available to its rows committed, stands the least that Amazon's quotas allow
 (best.py). With push, the best one knows of each document in the moment in which it is available. Without, it cannot
@@ -22,12 +23,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import sys
 import tempfile
 import time
-import zlib
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from http.client import HTTPConnection
@@ -39,13 +40,14 @@ from beat_schedule import SCHEDULE
 from benchmarks.arrivals import Arrival, plan
 from benchmarks.best import LISTINGS_APART, best_commits, listed_after
 from benchmarks.delays import CEILING, Document, beside_the_best, compare, is_held
-from benchmarks.fleet import fleet
 from benchmarks.results import keep
 from emulator.sellers import make_sellers
 from emulator.sp_report_types import SHIPPING
-from orderdrain import listening, pipeline
+from orderdrain import listening, pipeline, requesting
 from orderdrain.amazon import NEVER
+from orderdrain.errors import OrderdrainError
 from orderdrain.notifications import Queue
+from orderdrain.reports import ReportKey
 from orderdrain.services import Services
 from orderdrain.settings import load
 from orderdrain.telemetry import configure_logs
@@ -56,10 +58,9 @@ from workers.processes import ending_on_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from multiprocessing.connection import Connection
 
-    from benchmarks.fleet import Message
     from orderdrain.notifications import Message as Notice
+    from workers.judge import Verdict
 
 #: Emulated seconds in a real one: as good as none, so that a slow machine makes no document late.
 SPEED = 0.0001
@@ -85,13 +86,55 @@ WAYS = {
 }
 
 
+@dataclass(frozen=True)
+class Share:
+    """Some of the accounts: what one process drains, and what came of it."""
+
+    number: int
+    accounts: int
+    hours: float
+    how: str
+
+
+@dataclass(frozen=True)
+class Drained:
+    """`at_its_interval` holds the same documents beside the best one that lists as often as the fleet does."""
+
+    documents: list[Document]
+    at_its_interval: list[Document]
+    calls: dict[str, int]
+    over_quota: int
+    verdict: Verdict
+
+
 def main() -> int:
     """Runs the day; 0 when no call was over quota, every line is in Postgres, and the ceiling is held."""
     options = _options()
-    how = WAYS[options.how]
-    names = ",".join(seller.account for seller in make_sellers(1, options.accounts))
+    began = time.monotonic()
+    each, rest = divmod(options.accounts, options.processes)
+    shares = [Share(n, each + (n < rest), options.hours, options.how) for n in range(options.processes)]
+    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
+        drained = list(pool.imap_unordered(drain, shares))
+    result = {
+        "accounts": options.accounts,
+        **summary(WAYS[options.how], drained),
+        "command": f"python -m benchmarks.day {' '.join(sys.argv[1:])}".strip(),
+        "cores": os.cpu_count(),
+        "real_seconds": round(time.monotonic() - began),
+    }
+    print(json.dumps(result, indent=2))
+    for one in drained:
+        print(f"the judge: {one.verdict}")
+    keep(f"day_{options.how}", result)
+    return 0 if all(one.verdict.ok for one in drained) and result["held"] else 1
+
+
+def drain(share: Share) -> Drained:
+    """One share's day, in this process."""
+    how = WAYS[share.how]
+    names = ",".join(seller.account for seller in make_sellers(1, share.accounts))
     emulated = EmulatorOptions(
-        sellers=options.accounts, sp_api_sellers=names, speed=SPEED, orders_per_minute=0, backlog=0, faults="none"
+        sellers=share.accounts, sp_api_sellers=names, speed=SPEED, orders_per_minute=0, backlog=0, faults="none"
     )
     with tempfile.TemporaryDirectory(prefix="orderdrain-bench-") as scratch:
         Path(scratch).chmod(0o711)  # Postgres may run as another user
@@ -100,29 +143,41 @@ def main() -> int:
         ) as stack:
             env = {**stack.env, "ORDERDRAIN_LOG_LEVEL": "error"}
             configure_logs(load(env))
-            # Twice as many as cores: at most moments only some have something to do, and each waits for Postgres.
-            with fleet(env, 2 * (os.cpu_count() or 1)) as workers:
-                day = Day(env, stack.emulator, workers, how)
-                day.run(plan(day.accounts, hours=options.hours), told=lambda line: print(line, flush=True))
-            result = day.result()
-            verdict = judge(stack.emulator["mws"], stack.database_url)
-    result["command"] = f"python -m benchmarks.day {' '.join(sys.argv[1:])}".strip()
-    print(json.dumps(result, indent=2))
-    print(f"the judge: {verdict}")
-    keep(f"day_{options.how}", result)
-    return 0 if verdict.ok and result["held"] else 1
+            day = Day(env, stack.emulator, how)
+            arrivals = plan(day.accounts, hours=share.hours, seed=share.number)
+            day.run(arrivals, told=lambda line: print(f"share {share.number}: {line}", flush=True))
+            return day.drained(judge(stack.emulator["mws"], stack.database_url))
+
+
+def summary(how: How, drained: Sequence[Drained]) -> dict[str, Any]:
+    """Delays in seconds beside the best one's, with the ratios; `held`: no median is above the ceiling."""
+    told = compare([document for one in drained for document in one.documents])
+    if at_its_interval := [document for one in drained for document in one.at_its_interval]:
+        told["at_its_interval"] = beside_the_best(at_its_interval)
+    calls = sum((Counter(one.calls) for one in drained), Counter[str]())
+    return {
+        "push": how.push,
+        "list_every_seconds": how.list_every.total_seconds(),
+        **told,
+        "ceiling": CEILING,
+        "held": is_held(told.get("at_its_interval", told["all"])),
+        "calls": dict(calls),
+        "over_quota": sum(one.over_quota for one in drained),
+        "reports": sum(one.verdict.reports for one in drained),
+        "lost": sum(one.verdict.lost for one in drained),
+        "doubled": sum(one.verdict.doubled for one in drained),
+    }
 
 
 class Day:
-    """Emulated sellers who get documents by plan, and a fleet that drains them. Times are seconds since its begin."""
+    """Emulated sellers who get documents by plan, and what drains them: beat's ticks, and the steps as their tasks run
+    them. Times are seconds since its begin."""
 
-    def __init__(
-        self, env: Mapping[str, str], emulator: dict[str, Any], workers: Sequence[Connection], how: How
-    ) -> None:
-        self._workers = workers
+    def __init__(self, env: Mapping[str, str], emulator: dict[str, Any], how: How) -> None:
         self._how = how
         self._amazon = HTTPConnection(urlsplit(emulator["sp_api"]).netloc)
-        self._messages: list[Message] = []
+        #: As they would lie in the broker: a step, and its ids.
+        self._messages: deque[tuple[str, dict[str, Any]]] = deque()
         services = Services.from_settings(load(env), send=self._send)
         self._s = replace(services, queues=tuple(_QueueNow(queue.url) for queue in services.queues))
         self.accounts = add_emulator_accounts(self._s, emulator, speed=SPEED)
@@ -157,27 +212,18 @@ class Day:
             self._jump(STRIDE)
             self._now += STRIDE
 
-    def result(self) -> dict[str, Any]:
-        """Delays in seconds beside the best one's, with the ratios; `held`: no median is above the ceiling."""
-        documents = self._documents(LISTINGS_APART)
+    def drained(self, verdict: Verdict) -> Drained:
+        """What came of it, once it has run."""
         every = self._how.list_every.total_seconds()
-        told = compare(documents)
-        if not self._how.push and every > LISTINGS_APART:
-            told["at_its_interval"] = beside_the_best(self._documents(every))
+        by_choice = not self._how.push and every > LISTINGS_APART
         totals = self._tell("calls?since=1000000000")["totals"]
-        return {
-            "accounts": len(self.accounts),
-            "push": self._how.push,
-            "list_every_seconds": every,
-            **told,
-            "ceiling": CEILING,
-            "held": is_held(told.get("at_its_interval", told["all"])),
-            "calls": totals["calls"],
-            "calls_by_operation": totals["by_operation"],
-            "over_quota": totals["over_quota"],
-            "cores": os.cpu_count(),
-            "real_seconds": round(time.monotonic() - self._started),
-        }
+        return Drained(
+            self._documents(LISTINGS_APART),
+            self._documents(every) if by_choice else [],
+            totals["by_operation"],
+            totals["over_quota"],
+            verdict,
+        )
 
     # ------------------------------------------------------------------------------------------------------ ticks
 
@@ -193,16 +239,18 @@ class Day:
         if self._s.queues:
             listening.listen(self._s)
         pipeline.sweep(self._s)
-        shares: dict[int, list[Message]] = defaultdict(list)
-        for step, ids in self._messages:
-            # An account's messages go to one worker: what two would do about its turn is shown elsewhere.
-            shares[zlib.crc32(ids["account"].encode()) % len(self._workers)].append((step, ids))
-        self._messages.clear()
-        for number, share in shares.items():
-            self._workers[number].send(share)
-        for number in shares:
-            if failed := self._workers[number].recv():
-                raise RuntimeError(failed)
+        while self._messages:
+            self._run(*self._messages.popleft())
+
+    def _run(self, step: str, ids: dict[str, Any]) -> None:
+        """One task. What it waits for, the ledger knows; only what nobody foresaw is raised."""
+        module = requesting if step in {"request", "schedule"} else pipeline
+        function = getattr(module, "list_reports" if step == "list" else step)
+        try:
+            function(self._s, ReportKey(**ids)) if "report_id" in ids else function(self._s, **ids)
+        except OrderdrainError as error:
+            if "a bug" in str(error):
+                raise
 
     def _let_arrive(self, arrivals: deque[Arrival]) -> None:
         while arrivals and arrivals[0].at <= self._now:
@@ -271,6 +319,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--how", choices=sorted(WAYS), default="push", help="how documents get known")
     parser.add_argument("--accounts", type=int, default=500)
     parser.add_argument("--hours", type=float, default=24)
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count() or 1, help="each drains a share of the accounts"
+    )
     return parser.parse_args()
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.arrivals import Arrival, plan
-from benchmarks.day import SPEED, WAYS, Day
+from benchmarks.day import SPEED, WAYS, Day, summary
 from benchmarks.delays import CEILING
-from benchmarks.fleet import fleet
 from emulator.sellers import make_sellers
 from tests.emulator_process import Emulator
 from workers.judge import judge
@@ -20,15 +19,12 @@ def test_reports_are_hardly_later_than_amazons_quotas_allow(database_url, redis_
     """Half an hour of a day, in which one seller has twice as many documents at once as a bucket holds: at the true
     rates no call is over quota, and the median report is at most 1.2 times as late as the best could have it."""
     names = ",".join(seller.account for seller in make_sellers(1, SELLERS))
-    with (
-        Emulator.start(sellers=SELLERS, sp_api_sellers=names, speed=SPEED, orders_per_minute=0, backlog=0) as emulator,
-        fleet(env := environment(database_url, redis_url, tmp_path, emulator, how), 1) as workers,
-    ):
-        day = Day(env, emulator.first_line, workers, WAYS[how])
+    with Emulator.start(sellers=SELLERS, sp_api_sellers=names, speed=SPEED, orders_per_minute=0, backlog=0) as emulator:
+        day = Day(environment(database_url, redis_url, tmp_path, emulator, how), emulator.first_line, WAYS[how])
         arrivals = [*plan(day.accounts, hours=0.5), Arrival(300, "bravo", 30)]
         day.run(sorted(arrivals, key=lambda arrival: arrival.at), told=print)
-        result = day.result()
         verdict = judge(emulator.url, database_url)
+        result = summary(WAYS[how], [day.drained(verdict)])
 
     assert verdict.ok, verdict
     assert result["over_quota"] == 0
