@@ -86,6 +86,12 @@ class Watch:
                 if self._step and _has_written(cursor):
                     self.effect("commit")
 
+        def watched_query(database, sql, parameters=()):
+            # Its commit is Postgres's own: to stand before it, it is taken apart.
+            with database.transaction() as cursor:
+                cursor.execute(sql, parameters)
+                return cursor.fetchall() if cursor.description else []
+
         def watched_execute(redis, *words, **options):
             self.effect(f"Redis {words[0]}")
             return execute(redis, *words, **options)
@@ -103,7 +109,8 @@ class Watch:
             if changes and self._step and str(told[0]).startswith(str(archive)):
                 self.effect(event)
 
-        Database.transaction, Redis.execute_command, Http.send = watched_transaction, watched_execute, watched_send
+        Database.transaction, Database.query = watched_transaction, watched_query
+        Redis.execute_command, Http.send = watched_execute, watched_send
         Client.__call__ = watched_client
         sys.addaudithook(on_disk)
 

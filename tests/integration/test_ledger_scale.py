@@ -152,6 +152,11 @@ class Watched(Database):
         with self._connection().cursor(cursor_factory=psycopg2.extras.NamedTupleCursor) as cursor:
             yield WatchedCursor(cursor, self.ran)
 
+    def query(self, sql, parameters=()):
+        with self.transaction() as cursor:
+            cursor.execute(sql, parameters)
+            return cursor.fetchall() if cursor.description else []
+
     @contextmanager
     def undone(self):
         """What runs in it, and nothing else, is kept in `ran`; its effects are undone."""
