@@ -5,9 +5,9 @@
     .venv/bin/python -m benchmarks.day --how often --accounts 50       # ... or as often as Amazon restores a listing
 
 The pipeline runs on a real Postgres and Redis, against an emulated SP-API and SQS over HTTP. Both clocks, the
-application's and the emulator's, stand still while work is done and then jump to beat's next tick: delays are
-application time, and nothing in them depends on how fast this machine is. Amazon counts by seller, and nothing that an
-account waits for is another's: each process drains a share of the accounts in a world, and a time, of its own.
+application's and the emulator's, stand still while work is done and then jump to beat's next tick at which anything is
+due: delays are application time, and nothing in them depends on how fast this machine is. Amazon counts by seller, and
+nothing that an account waits for is another's: each process drains a share of the accounts in a world of its own.
 
 Beside the delay of each document, from available to its rows committed, stands the least that Amazon's quotas allow
 (best.py). With push, the best one knows of each document in the moment in which it is available. Without, it cannot
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import sys
@@ -64,8 +65,12 @@ if TYPE_CHECKING:
 
 #: Emulated seconds in a real one: as good as none, so that a slow machine makes no document late.
 SPEED = 0.0001
-#: From one tick to the next.
+#: From one tick to the next; where nothing is due, so many at once.
 STRIDE = int(SCHEDULE["sweep"]["schedule"])
+MOST_STRIDES = 30
+#: Seconds after a document within which its notice is heard: emulated, it comes after 1 to 5 s, and once more a minute
+#: after it was read, when its report is in the ledger.
+NOTICED = [(0, 2 * STRIDE), (60, 60 + 3 * STRIDE)]
 #: Before the day: every account is listed and gives a document, so that its buckets are known.
 WARM_UP = timedelta(minutes=30)
 
@@ -193,13 +198,15 @@ class Day:
         self._begins = self._s.clock.now() + WARM_UP
         self._now = -int(WARM_UP.total_seconds())
         self._due: dict[str, float] = {}
+        #: When the last documents came, oldest first.
+        self._announced: deque[int] = deque()
 
     def run(self, day: Sequence[Arrival], *, told: Callable[[str], object]) -> None:
         """The warm-up, then the day, to the last document's end."""
         arrivals = deque([*(Arrival(self._now, account, 1) for account in self.accounts), *day])
         planned = sum(arrival.count for arrival in arrivals)
         told(f"{len(self.accounts):,} accounts, {planned - len(self.accounts):,} documents, and one each to warm up")
-        while arrivals or self._now % 300 or self._finished() < planned:
+        while arrivals or self._now % (MOST_STRIDES * STRIDE) or self._finished() < planned:
             self._let_arrive(arrivals)
             self._tick()
             if self._now == 0:
@@ -209,8 +216,9 @@ class Day:
             if self._now % 3600 == 0:
                 took = time.monotonic() - self._started
                 told(f"{self._now / 3600:4.0f} h  {self._finished():>6,} of {planned:,} documents  {took:6.0f} s")
-            self._jump(STRIDE)
-            self._now += STRIDE
+            stride = self._to_the_next_tick(arrivals)
+            self._jump(stride)
+            self._now += stride
 
     def drained(self, verdict: Verdict) -> Drained:
         """What came of it, once it has run."""
@@ -258,6 +266,29 @@ class Day:
             at = (self._begins + timedelta(seconds=arrival.at)).isoformat()
             told = {"account": arrival.account, "api": "sp-api", "available_at": at, "count": arrival.count}
             self._tell("reports", told)
+            self._announced.append(arrival.at)
+
+    def _to_the_next_tick(self, arrivals: deque[Arrival]) -> int:
+        """Seconds to the next tick at which anything may be due: those before it would find nothing."""
+        ((due,),) = self._s.db.query(
+            "SELECT min(due) FROM ("
+            " SELECT least(next_list_at, next_schedule_at) FROM accounts"
+            " UNION ALL SELECT greatest(r.next_attempt_at, CASE r.state WHEN 'listed' THEN c.download_after END)"
+            "  FROM reports r JOIN connections c USING (account, api) WHERE r.state <> 'acknowledged') AS all_due (due)"
+        )
+        every = MOST_STRIDES * STRIDE
+        moments = [every - self._now % every, self._seconds(due) - self._now]
+        moments += [arrivals[0].at - self._now] if arrivals else []
+        if self._how.push:
+            while self._announced and self._announced[0] + NOTICED[-1][1] <= self._now:
+                self._announced.popleft()
+            moments += [
+                at + begin - self._now
+                for at in self._announced
+                for begin, end in NOTICED
+                if self._now + STRIDE <= at + end
+            ]
+        return STRIDE * max(1, math.ceil(min(moments) / STRIDE))
 
     def _jump(self, seconds: float) -> None:
         self._tell("advance", {"seconds": seconds})

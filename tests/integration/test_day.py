@@ -11,7 +11,7 @@ from emulator.sellers import make_sellers
 from tests.emulator_process import Emulator
 from workers.judge import judge
 
-SELLERS = 8
+SELLERS = 3
 
 
 @pytest.mark.parametrize("how", sorted(WAYS))
