@@ -294,13 +294,14 @@ def _names(told_reports):
 
 
 def _rows(query, table, names):
-    """The rows as text, less what may differ: when it was (a version's number and line are told, not its time). A
-    layout is told by its columns: its number tells which report came first."""
+    """The rows as text, less what may differ: when it was (a version's number and line are told, not its time), and the
+    digest, whose key is each world's own. A layout is told by its columns: its number tells which report came first."""
     layouts = {row.layout: row.columns for row in query("SELECT layout, columns FROM layouts")}
     rows = [row.row for row in query(f"SELECT to_jsonb(t) AS row FROM {table} t")]
     for row in rows:
         row.pop("as_of", None)
         row.pop("rejected_at", None)
+        row.pop("digest", None)
         row["layout"] = layouts.get(row.get("layout"))
     texts = (re.sub(r"[-0-9]+T[:.0-9]+Z/", "", str(sorted(row.items()))) for row in rows)
     # A version has its report's number in twenty digits.

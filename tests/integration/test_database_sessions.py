@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg2
 import pytest
 
 from orderdrain import db
@@ -38,3 +39,19 @@ def test_either_side_misses_the_other_soon(database_url):
         assert cursor.fetchone() == ("10",)
     assert (asked_of_client["keepalives_idle"], asked_of_client["tcp_user_timeout"]) == ("10", "30000")
     database.close()
+
+
+@pytest.mark.parametrize("name", [psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.DatabaseError])
+def test_a_connection_that_breaks_is_postgres_down_by_whatever_name_psycopg2_gives_it(database_url, name):
+    """Where the server goes away in the middle of an answer it is no more than a DatabaseError: seen in a chaos run."""
+    database = db.Database(database_url)
+    with pytest.raises(DependencyDown, match=r"Postgres at .* does not answer: server closed"):  # noqa: SIM117
+        with database.transaction():
+            raise name("server closed the connection unexpectedly")
+    assert database.query("SELECT 1") == [(1,)]
+
+
+def test_what_the_server_refuses_is_no_trouble_of_the_connection(database_url):
+    """Taken for one, a bug would be tried again for ever, and its attempt never counted."""
+    with pytest.raises(psycopg2.DataError):
+        db.Database(database_url).query("SELECT 1 / 0")

@@ -139,7 +139,7 @@ def test_postgres_killed_in_the_middle_of_a_copy_leaves_no_half_report(drain):
 
     worker = threading.Thread(target=drain.run_message, args=("parse", ids))
     worker.start()
-    killed = kill_backend_that_runs(drain, "COPY incoming%")
+    killed = kill_backend_that_runs(drain, "COPY order_lines%")
     worker.join(60)
 
     assert killed
