@@ -69,7 +69,6 @@ def _peer(name: str, floor: float, aim: float) -> dict[str, Figure]:
 #: What takes turns: "COPY" is COPY of the same clean rows, ready-made, into the same columns with their key.
 FIGURES: dict[str, Figure] = {
     "load": Figure("first load of All Orders: COPY's time against ours", 0.60, 0.80),
-    "load keys": _at_most("... COPY's time with the tables' foreign keys, against COPY alone"),
     "again": Figure("the same report again", 0.90, 1.6),
     "not newer": Figure("the same rows in another report, not newer", 0.90, 1.6),
     "newer": Figure("the same rows in a newer report: every version moves on", 0.45, 0.80),
@@ -78,7 +77,6 @@ FIGURES: dict[str, Figure] = {
     "again rows": _at_most("the same report again writes", 0, 0, "rows"),
     "again wal": _at_most("the same report again writes", 0.1, 0.1, "MB WAL"),
     "buyers": Figure("New Orders with buyers, against COPY into both tables", 0.45, 0.70),
-    "buyers keys": _at_most("... COPY's time with the tables' foreign keys, against COPY alone"),
     **_peer("dlt", 10, 15),
     **_peer("target-postgres", 20, 35),
     **_peer("pandas", 10, 15),

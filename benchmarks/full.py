@@ -61,7 +61,7 @@ def full(stage: Stage, options: Options, told: Callable[[str], None]) -> Values:
 
 def _fill(cursor: Any, rows: int) -> str:
     """Many rows of one older report, in our table and in the one for COPY alone, among whose keys the new ones fall.
-    The keys' index is made at the end, and foreign keys are not asked: that is the fast way. Returns the bare table."""
+    The keys' index is made at the end: that is the fast way. Returns the bare table."""
     cursor.execute("SET session_replication_role = replica")
     bare = make_bare(cursor, TABLE, "INCLUDING DEFAULTS")
     cursor.execute(

@@ -94,7 +94,6 @@ def in_rounds(sellers: Sellers, phases: Sequence[Phase], rounds: int, told: Call
     values: Values = {}
     for number in range(1, rounds + 1):
         with sellers.copied() as url, Ours(sellers.stage, url) as ours, session(url) as cursor:
-            alone: dict[str, float] = {}
             for phase in phases:
                 seconds: dict[str, float] = {}
                 for who in in_turns(number, "copy", "ours"):
@@ -111,20 +110,9 @@ def in_rounds(sellers: Sellers, phases: Sequence[Phase], rounds: int, told: Call
                 settle(cursor, phase.then.family)
                 told_rows = fingerprint(cursor, phase.then.family)
                 same(f"{phase.name}: rows of ours", known.fingerprints[phase.name], told_rows)
-                alone[phase.name] = seconds["copy"]
                 values.setdefault(phase.name, []).append(seconds["copy"] / seconds["ours"])
                 told(f"round {number}, {phase.name}: COPY {seconds['copy']:.2f} s, ours {seconds['ours']:.2f} s")
-            first = phases[0]
-            with_keys = _with_foreign_keys(cursor, url, known.files[first.name])
-            values.setdefault(f"{first.name} keys", []).append(with_keys / alone[first.name])
     return values
-
-
-def _with_foreign_keys(cursor: Any, url: str, files: dict[str, Path]) -> float:
-    """How long COPY takes into our own tables: what their foreign keys cost, whoever writes."""
-    for table in files:
-        cursor.execute(f"TRUNCATE {table.removeprefix(BARE)}")
-    return copy_seconds(url, {table.removeprefix(BARE): path for table, path in files.items()})
 
 
 def parse(ours: Ours, cursor: Any, phase: Phase) -> float:

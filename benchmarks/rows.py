@@ -119,7 +119,7 @@ def dump(cursor: Any, source: str, path: Path, form: str = "") -> Path:
 
 
 def make_bare(cursor: Any, table: str, like: str = "INCLUDING ALL") -> str:
-    """An empty table with the same columns, key and settings, and none of its foreign keys; its name."""
+    """An empty table with the same columns, key and settings; its name."""
     options = one(cursor, "SELECT array_to_string(reloptions, ', ') FROM pg_class WHERE oid = %s::regclass", (table,))
     cursor.execute(f"DROP TABLE IF EXISTS {BARE}{table}")
     cursor.execute(f"CREATE TABLE {BARE}{table} (LIKE {table} {like}) WITH ({options or 'fillfactor = 100'})")
