@@ -9,6 +9,7 @@ tables(s, account)          # every table of that account, without what only say
 from __future__ import annotations
 
 import itertools
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -104,6 +105,27 @@ def parse(s, account, report):
 
 def parse_all(s, account, reports):
     return [parse(s, account, report) for report in reports]
+
+
+def parse_by_two_workers(s, account, reports, *, within):
+    """Every other report by another connection, at the same time, `within` so many seconds; returns what went wrong."""
+    failures = []
+
+    def work(mine):
+        try:
+            parse_all(s, account, mine)
+        except Exception as error:
+            failures.append(error)
+        finally:
+            s.db.close()
+
+    threads = [threading.Thread(target=work, args=(half,)) for half in (reports[::2], reports[1::2])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(within)
+    assert not any(thread.is_alive() for thread in threads), "a worker hangs"
+    return failures
 
 
 def parse_all_the_long_way(s, account, reports):

@@ -143,6 +143,33 @@ class Family:
         return {**groups, EXTRA: (EXTRA,)}
 
 
+#: Who bought, where it goes and who pays, as several families have them.
+CONTACT = (
+    Column("buyer-email", "buyer_email", personal="contact"),
+    Column("buyer-name", "buyer_name", personal="contact"),
+    Column("buyer-phone-number", "buyer_phone", personal="contact"),
+)
+SHIP_ADDRESS = (
+    Column("recipient-name", "recipient_name", personal="ship_address"),
+    Column("ship-address-1", "ship_address_1", personal="ship_address"),
+    Column("ship-address-2", "ship_address_2", personal="ship_address"),
+    Column("ship-address-3", "ship_address_3", personal="ship_address"),
+    Column("ship-city", "ship_city", personal="ship_address"),
+    Column("ship-state", "ship_state", personal="ship_address"),
+    Column("ship-postal-code", "ship_postal_code", personal="ship_address"),
+    Column("ship-country", "ship_country", personal="ship_address"),
+)
+BILL_ADDRESS = (
+    Column("bill-address-1", "bill_address_1", personal="bill_address"),
+    Column("bill-address-2", "bill_address_2", personal="bill_address"),
+    Column("bill-address-3", "bill_address_3", personal="bill_address"),
+    Column("bill-city", "bill_city", personal="bill_address"),
+    Column("bill-state", "bill_state", personal="bill_address"),
+    Column("bill-postal-code", "bill_postal_code", personal="bill_address"),
+    Column("bill-country", "bill_country", personal="bill_address"),
+)
+
+
 def seen(source: str, *columns: Column) -> tuple[Column, ...]:
     """These columns, each with where it was seen."""
     return tuple(replace(column, source=source) for column in columns)

@@ -6,7 +6,7 @@ A line is as new as its report: a shipment does not change.
 
 from __future__ import annotations
 
-from orderdrain.families.columns import Column, Family, seen
+from orderdrain.families.columns import BILL_ADDRESS, CONTACT, SHIP_ADDRESS, Column, Family, seen
 
 _COLUMNS = (
     *seen(
@@ -41,25 +41,10 @@ _COLUMNS = (
         Column("fulfillment-center-id", "fulfillment_center_id"),
         Column("fulfillment-channel", "fulfillment_channel"),
         Column("sales-channel", "sales_channel"),
-        Column("buyer-email", "buyer_email", personal="contact"),
-        Column("buyer-name", "buyer_name", personal="contact"),
-        Column("buyer-phone-number", "buyer_phone", personal="contact"),
-        Column("recipient-name", "recipient_name", personal="ship_address"),
-        Column("ship-address-1", "ship_address_1", personal="ship_address"),
-        Column("ship-address-2", "ship_address_2", personal="ship_address"),
-        Column("ship-address-3", "ship_address_3", personal="ship_address"),
-        Column("ship-city", "ship_city", personal="ship_address"),
-        Column("ship-state", "ship_state", personal="ship_address"),
-        Column("ship-postal-code", "ship_postal_code", personal="ship_address"),
-        Column("ship-country", "ship_country", personal="ship_address"),
+        *CONTACT,
+        *SHIP_ADDRESS,
         Column("ship-phone-number", "ship_phone", personal="ship_address"),
-        Column("bill-address-1", "bill_address_1", personal="bill_address"),
-        Column("bill-address-2", "bill_address_2", personal="bill_address"),
-        Column("bill-address-3", "bill_address_3", personal="bill_address"),
-        Column("bill-city", "bill_city", personal="bill_address"),
-        Column("bill-state", "bill_state", personal="bill_address"),
-        Column("bill-postal-code", "bill_postal_code", personal="bill_address"),
-        Column("bill-country", "bill_country", personal="bill_address"),
+        *BILL_ADDRESS,
     ),
     *seen("Japan", Column("points-granted")),
 )

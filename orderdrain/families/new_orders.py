@@ -5,7 +5,7 @@ A report carries no time of update, so a line is as new as its report.
 
 from __future__ import annotations
 
-from orderdrain.families.columns import Column, Family, XmlLayout, seen
+from orderdrain.families.columns import BILL_ADDRESS, CONTACT, SHIP_ADDRESS, Column, Family, XmlLayout, seen
 
 _COLUMNS = (
     *seen(
@@ -23,17 +23,8 @@ _COLUMNS = (
         Column("shipping-price", "shipping_price", "money"),
         Column("shipping-tax", "shipping_tax", "money"),
         Column("ship-service-level", "ship_service_level"),
-        Column("buyer-email", "buyer_email", personal="contact"),
-        Column("buyer-name", "buyer_name", personal="contact"),
-        Column("buyer-phone-number", "buyer_phone", personal="contact"),
-        Column("recipient-name", "recipient_name", personal="ship_address"),
-        Column("ship-address-1", "ship_address_1", personal="ship_address"),
-        Column("ship-address-2", "ship_address_2", personal="ship_address"),
-        Column("ship-address-3", "ship_address_3", personal="ship_address"),
-        Column("ship-city", "ship_city", personal="ship_address"),
-        Column("ship-state", "ship_state", personal="ship_address"),
-        Column("ship-postal-code", "ship_postal_code", personal="ship_address"),
-        Column("ship-country", "ship_country", personal="ship_address"),
+        *CONTACT,
+        *SHIP_ADDRESS,
         Column("ship-phone-number", "ship_phone", personal="ship_address"),
         Column("delivery-Instructions", "delivery_instructions", personal="ship_address"),
         # Local times of the zone that the third names: kept as sent, since none is an instant by itself.
@@ -88,13 +79,7 @@ _COLUMNS = (
     ),
     *seen(
         "invoicing, Europe, India and Turkey",
-        Column("bill-address-1", "bill_address_1", personal="bill_address"),
-        Column("bill-address-2", "bill_address_2", personal="bill_address"),
-        Column("bill-address-3", "bill_address_3", personal="bill_address"),
-        Column("bill-city", "bill_city", personal="bill_address"),
-        Column("bill-state", "bill_state", personal="bill_address"),
-        Column("bill-postal-code", "bill_postal_code", personal="bill_address"),
-        Column("bill-country", "bill_country", personal="bill_address"),
+        *BILL_ADDRESS,
         Column("buyer-cst-number", "buyer_cst_number", personal="tax"),
         Column("buyer-vat-number", "buyer_vat_number", personal="tax"),
         Column("buyer-tax-registration-id", "buyer_tax_registration_id", personal="tax"),

@@ -6,7 +6,7 @@ Each line carries the time of its picture (`reporting-date`).
 
 from __future__ import annotations
 
-from orderdrain.families.columns import Column, Family, seen
+from orderdrain.families.columns import CONTACT, SHIP_ADDRESS, Column, Family, seen
 
 _COLUMNS = (
     *seen(
@@ -24,17 +24,8 @@ _COLUMNS = (
         Column("quantity-shipped", "quantity_shipped", "integer"),
         Column("quantity-to-ship", "quantity_to_ship", "integer", required=True),
         Column("ship-service-level", "ship_service_level"),
-        Column("buyer-email", "buyer_email", personal="contact"),
-        Column("buyer-name", "buyer_name", personal="contact"),
-        Column("buyer-phone-number", "buyer_phone", personal="contact"),
-        Column("recipient-name", "recipient_name", personal="ship_address"),
-        Column("ship-address-1", "ship_address_1", personal="ship_address"),
-        Column("ship-address-2", "ship_address_2", personal="ship_address"),
-        Column("ship-address-3", "ship_address_3", personal="ship_address"),
-        Column("ship-city", "ship_city", personal="ship_address"),
-        Column("ship-state", "ship_state", personal="ship_address"),
-        Column("ship-postal-code", "ship_postal_code", personal="ship_address"),
-        Column("ship-country", "ship_country", personal="ship_address"),
+        *CONTACT,
+        *SHIP_ADDRESS,
     ),
     *seen(
         "SP-API documentation, order reports attributes",

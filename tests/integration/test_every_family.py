@@ -25,6 +25,7 @@ from tests.tables import (
     new_account,
     parse_all,
     parse_all_the_long_way,
+    parse_by_two_workers,
     rows,
     tables,
     without_digests,
@@ -180,24 +181,8 @@ def test_two_workers_at_once_on_reports_of_all_families_end_in_the_same_tables_w
     """Both may even have the same report in hand, if one of them has lost its lease."""
     alone, shared = new_account(s), new_account(s)
     parse_all(s, alone, reports)
-    failures = []
 
-    def work(mine):
-        try:
-            parse_all(s, shared, mine)
-        except Exception as error:
-            failures.append(error)
-        finally:
-            s.db.close()
-
-    order = data.draw(st.permutations(reports), label="order")
-    threads = [threading.Thread(target=work, args=(half,)) for half in (order[::2], order[1::2])]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-
-    assert failures == []
+    assert parse_by_two_workers(s, shared, data.draw(st.permutations(reports), label="order"), within=60) == []
     assert tables(s, alone) == tables(s, shared)
 
 

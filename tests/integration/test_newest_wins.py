@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orderdrain import pipeline
-from tests.tables import NEW, NEW_XML, at, downloaded, new_account, parse_all, tables
+from tests.tables import NEW, NEW_XML, at, downloaded, new_account, parse_all, parse_by_two_workers, tables
 
 KEY_COLUMNS = ("order-id", "order-item-id")
 REQUIRED = ("sku", "quantity-purchased")
@@ -166,24 +165,8 @@ def test_two_workers_parsing_at_once_end_in_the_same_rows_without_a_deadlock(s, 
     """Workers share accounts: what two connections write at once must be what one would have written."""
     alone, shared = new_account(s), new_account(s)
     parse_all(s, alone, reports)
-    failures = []
 
-    def work(mine):
-        try:
-            parse_all(s, shared, mine)
-        except Exception as error:
-            failures.append(error)
-        finally:
-            s.db.close()
-
-    halves = data.draw(st.permutations(reports), label="order")
-    threads = [threading.Thread(target=work, args=(half,)) for half in (halves[::2], halves[1::2])]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-
-    assert failures == []
+    assert parse_by_two_workers(s, shared, data.draw(st.permutations(reports), label="order"), within=30) == []
     assert tables(s, alone) == tables(s, shared)
 
 

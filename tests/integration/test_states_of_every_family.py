@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import random
-import threading
 
 import pytest
 
@@ -27,6 +26,8 @@ from tests.tables import (
     at,
     new_account,
     parse,
+    parse_all,
+    parse_by_two_workers,
     rows,
     tables,
 )
@@ -144,27 +145,10 @@ def test_the_states_of_an_order_parsed_in_any_order_end_in_the_newest(s, reports
 def test_reports_of_all_families_parsed_two_at_a_time_end_in_the_same_tables(s, reports, seed):
     """Two workers, and every report; the view on orders is told by all families together."""
     everything = [report for family in reports.values() for report in family]
-    alone, shared, failures = new_account(s), new_account(s), []
-    for report in everything:
-        parse(s, alone, report)
-    mixed = random.Random(seed).sample(everything, k=len(everything))
+    alone, shared = new_account(s), new_account(s)
+    parse_all(s, alone, everything)
 
-    def work(mine):
-        try:
-            for report in mine:
-                parse(s, shared, report)
-        except Exception as error:
-            failures.append(error)
-        finally:
-            s.db.close()
-
-    threads = [threading.Thread(target=work, args=(half,)) for half in (mixed[::2], mixed[1::2])]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-
-    assert failures == []
+    assert parse_by_two_workers(s, shared, random.Random(seed).sample(everything, k=len(everything)), within=60) == []
     assert tables(s, shared) == tables(s, alone)
     (order,) = [row for row in rows(s, shared, "orders") if row["order_id"] == ORDER]
     assert (order["lines"], order["status"], order["still_unshipped"]) == (2, "Shipped", False)
