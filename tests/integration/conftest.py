@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 
+from orderdrain.cli import main
 from tests.apis import MWS, SP_API
 from tests.building import open_services
 from tests.drain import draining, draining_quiet_sellers
@@ -37,3 +39,24 @@ def s(database_url, redis_url, tmp_path):
     built.db.query("INSERT INTO applications (application, api, key_id, secret) VALUES ('keys', 'mws', 'id', 'secret')")
     yield built
     built.db.close()
+
+
+@pytest.fixture
+def environ(database_url, redis_url, tmp_path, monkeypatch):
+    """Settings for the command alone; no stack of this checkout is found from an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return {
+        "ORDERDRAIN_DATABASE_URL": database_url,
+        "ORDERDRAIN_REDIS_URL": redis_url,
+        "ORDERDRAIN_ARCHIVE": str(tmp_path / "archive"),
+    }
+
+
+@pytest.fixture
+def run(environ):
+    """Runs one command; its output is no terminal."""
+
+    def run(*words, stdin=None, **env):
+        return CliRunner().invoke(main, [str(word) for word in words], input=stdin, env={**environ, **env})
+
+    return run

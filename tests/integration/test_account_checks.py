@@ -11,9 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from orderdrain.cli import main
 from tests.building import Books
 from tests.emulator_process import Emulator
 
@@ -32,24 +30,6 @@ def amazon():
     """Acme sells at SP-API, bravo at MWS; nothing goes wrong but what a test says."""
     with Emulator.start(orders_per_minute=0, backlog=0, sellers=2, sp_api_sellers="acme") as running:
         yield running
-
-
-@pytest.fixture
-def environ(database_url, redis_url, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return {
-        "ORDERDRAIN_DATABASE_URL": database_url,
-        "ORDERDRAIN_REDIS_URL": redis_url,
-        "ORDERDRAIN_ARCHIVE": str(tmp_path / "archive"),
-    }
-
-
-@pytest.fixture
-def run(environ):
-    def run(*words, **env):
-        return CliRunner().invoke(main, [str(word) for word in words], env={**environ, **env})
-
-    return run
 
 
 def add_acme(run, amazon, *more, types=(f"{SHIPPING}=PT15M",), **changed):

@@ -42,27 +42,6 @@ def amazon():
         yield running
 
 
-@pytest.fixture
-def environ(database_url, redis_url, tmp_path, monkeypatch):
-    """Settings for the command alone; no stack of this checkout is found from an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return {
-        "ORDERDRAIN_DATABASE_URL": database_url,
-        "ORDERDRAIN_REDIS_URL": redis_url,
-        "ORDERDRAIN_ARCHIVE": str(tmp_path / "archive"),
-    }
-
-
-@pytest.fixture
-def run(environ):
-    """Runs one command; its output is no terminal."""
-
-    def run(*words, stdin=None, **env):
-        return CliRunner().invoke(main, [str(word) for word in words], input=stdin, env={**environ, **env})
-
-    return run
-
-
 def process(environ, tmp_path, *words):
     """The installed command in a process of its own."""
     command = Path(sys.executable).with_name("orderdrain")

@@ -14,7 +14,6 @@ from orderdrain.progress import Progress, sentence
 from orderdrain.reports import ReportKey
 from tests.building import ACME, open_services
 from tests.integration.test_pipeline_parse import HEADER, give, lines
-from tests.integration.test_replay_path import environ, run  # noqa: F401 - fixtures
 
 ROWS = 4000
 
@@ -173,7 +172,7 @@ def test_another_connection_sees_a_download_move(drain, impatient, redis_url, tm
     other.db.close()
 
 
-def test_a_replay_is_seen_to_move_by_show_and_status(drain, impatient, run, redis_url, tmp_path):  # noqa: F811
+def test_a_replay_is_seen_to_move_by_show_and_status(drain, impatient, run, redis_url, tmp_path):
     """It holds no lease of its report's: it is told beside it."""
     report_id = give(drain, HEADER + lines(ROWS))
     drain.run()
@@ -206,7 +205,7 @@ def test_a_replay_is_seen_to_move_by_show_and_status(drain, impatient, run, redi
     other.db.close()
 
 
-def test_show_says_how_far_a_parse_is_as_long_as_somebody_is_at_it(drain, run):  # noqa: F811
+def test_show_says_how_far_a_parse_is_as_long_as_somebody_is_at_it(drain, run):
     """What a dead worker wrote down last says nothing of the one that comes after it."""
     report_id = give(drain, HEADER + lines(1))
     drain.run(until=lambda: any(step == "parse" for step, _ in drain.messages))

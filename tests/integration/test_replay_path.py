@@ -12,10 +12,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from orderdrain import pipeline, replaying
-from orderdrain.cli import main
 from orderdrain.errors import GiveUp, LeaseLost, NotFound, NothingToDo, UsageError
 from orderdrain.parsers import cells
 from orderdrain.reports import ReportKey
@@ -40,23 +38,6 @@ def taught(monkeypatch):
     return lambda: monkeypatch.setitem(
         cells.READERS, "integer", lambda cell, style: "2" if cell == "two" else right(cell, style)
     )
-
-
-@pytest.fixture
-def environ(drain, redis_url, tmp_path):
-    """Settings for the command alone."""
-    return {
-        "ORDERDRAIN_DATABASE_URL": drain.database_url,
-        "ORDERDRAIN_REDIS_URL": redis_url,
-        "ORDERDRAIN_ARCHIVE": str(tmp_path / "archive"),
-    }
-
-
-@pytest.fixture
-def run(environ, monkeypatch, tmp_path):
-    """Runs one command; its output is no terminal."""
-    monkeypatch.chdir(tmp_path)
-    return lambda *words: CliRunner().invoke(main, [str(word) for word in words], env=environ)
 
 
 def stored(drain):
