@@ -242,11 +242,12 @@ class Accounts:
     def connections(self, account: str) -> list[Connection]:
         """The account's connections, paused ones too. Raises NotFound."""
         rows = self._database.query(
-            "SELECT a.*, c.api, c.application, c.endpoint, c.token, c.login_url, c.report_types, c.manage_schedules,"
-            " c.version, p.key_id, p.secret, p.version AS application_version"
+            "SELECT a.account, a.seller_id, a.marketplaces, c.api, c.application, c.endpoint, c.token, c.login_url,"
+            " c.report_types, c.manage_schedules, c.version, p.key_id, p.secret, p.version AS application_version"
             " FROM accounts a JOIN connections c USING (account) JOIN applications p USING (application)"
-            " WHERE a.account = %s ORDER BY c.api",
-            (account,),
+            " WHERE a.account = %(account)s ORDER BY c.api",
+            {"account": account},
+            prepared=True,
         )
         if not rows:
             raise _no_account(account)

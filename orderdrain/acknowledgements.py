@@ -34,10 +34,11 @@ class Acknowledgements:
 
         `complete`: only where no other report of the account is on its way, so that what there is goes in one call.
         """
+        of_account = " AND account = %(account)s" * (account is not None)
         rows = self._database.query(
             "UPDATE connections c SET acknowledge_sent_at = app_now() FROM applications p,"
             " (SELECT account, api, min(listing) AS listing FROM reports WHERE state = 'parsed'"
-            "  AND next_attempt_at <= app_now() AND account = coalesce(%(account)s, account) GROUP BY account, api) due"
+            f"  AND next_attempt_at <= app_now(){of_account} GROUP BY account, api) due"
             " WHERE (c.account, c.api) = (due.account, due.api) AND due.listing <= c.listed"
             " AND p.application = c.application AND c.paused_at IS NULL AND p.paused_at IS NULL"
             " AND c.listing_token IS NULL AND c.acknowledge_after <= app_now()"
@@ -47,6 +48,7 @@ class Acknowledgements:
             " AND NOT (%(complete)s AND EXISTS (SELECT FROM reports r WHERE r.account = c.account"
             f" AND r.state IN ('listed', 'downloaded') AND {IN_FLIGHT})) RETURNING c.account",
             {"account": account, "seconds": self._lease_seconds, "complete": complete},
+            prepared=True,
         )
         return sorted({row.account for row in rows})
 

@@ -54,6 +54,6 @@ class Clock:
 
     def _ask(self) -> None:
         before = time.monotonic()
-        ((self._base, self._speed),) = self._database.query("SELECT app_now(), speed FROM app_clock")
+        ((self._base, self._speed),) = self._database.query("SELECT app_now(), speed FROM app_clock", prepared=True)
         # The answer was right at some moment of the round trip: its middle is off by half of it at most.
         self._asked = (before + time.monotonic()) / 2

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
+from psycopg2.extensions import TRANSACTION_STATUS_INERROR, TRANSACTION_STATUS_INTRANS
 
 from orderdrain.errors import DependencyDown, OrderdrainError
 
@@ -34,7 +35,14 @@ IDLE_SECONDS = 60
 #: default is two hours. These are the server's part, the client's are said where it connects.
 _MISSED = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=4"
 
-#: psycopg2's NamedTupleCursor: rows are read by name. Its published types know neither its methods nor the names.
+_BEGIN = b"BEGIN;"
+#: A session that is within a transaction.
+_WITHIN = (TRANSACTION_STATUS_INTRANS, TRANSACTION_STATUS_INERROR)
+
+#: Statements that a session keeps planned: more than there are, unless reports come in layouts without end.
+MAX_PREPARED = 200
+
+#: `_Cursor` below: rows are read by name. psycopg2's published types know neither its methods nor the names.
 Cursor = Any
 
 psycopg2.extensions.register_adapter(dict, psycopg2.extras.Json)
@@ -53,14 +61,21 @@ class Database:
 
         Raises DependencyDown when Postgres does not answer or goes away in the middle.
         """
-        with self._reaching() as connection, connection, _cursor(connection) as cursor:
-            yield cursor
+        with self._reaching() as connection, connection.cursor() as cursor:
+            cursor.begin()
+            try:
+                yield cursor
+            except BaseException:
+                with suppress(psycopg2.Error):  # then the session is gone, and why says the first error
+                    cursor.rollback()
+                raise
+            cursor.commit()
 
-    def query(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[Any]:
-        """The rows of one statement in a transaction of its own. Postgres begins and commits it by itself, in one round
-        trip; `transaction` takes three."""
-        with self._reaching(autocommit=True) as connection, _cursor(connection) as cursor:
-            cursor.execute(sql, parameters)
+    def query(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = (), *, prepared: bool = False) -> list[Any]:
+        """The rows of one statement in a transaction of its own; `prepared` as `execute_prepared`. Postgres begins and
+        commits it by itself, in one round trip; `transaction` takes two."""
+        with self._reaching() as connection, connection.cursor() as cursor:
+            (cursor.execute_prepared if prepared else cursor.execute)(sql, parameters)
             return cursor.fetchall() if cursor.description else []
 
     def close(self) -> None:
@@ -71,10 +86,11 @@ class Database:
             connection.close()
 
     @contextmanager
-    def _reaching(self, *, autocommit: bool = False) -> Iterator[Any]:
+    def _reaching(self) -> Iterator[Any]:
         try:
             connection = self._connection()
-            connection.autocommit = autocommit
+            if connection.info.transaction_status in _WITHIN:
+                raise AssertionError("this thread is within a transaction: what it does must go through its cursor")
             yield connection
         except psycopg2.Error as error:
             if not _went_away(error):
@@ -88,6 +104,8 @@ class Database:
         if getattr(local, "connection", None) is None or local.pid != os.getpid() or local.connection.closed:
             local.connection = psycopg2.connect(
                 self.url,
+                connection_factory=_Connection,
+                cursor_factory=_Cursor,
                 connect_timeout=5,
                 application_name="orderdrain",
                 options=f"-c timezone=UTC -c jit=off -c idle_in_transaction_session_timeout={IDLE_SECONDS}s {_MISSED}",
@@ -96,8 +114,90 @@ class Database:
                 keepalives_count=4,
                 tcp_user_timeout=30_000,
             )
+            # Transactions are begun by `_Cursor`: psycopg2 would take a round trip of its own for that.
+            local.connection.autocommit = True
             local.pid = os.getpid()
         return local.connection
+
+
+class _Connection(psycopg2.extensions.connection):
+    """A session, with what it knows for as long as it lasts."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        #: Statement -> what executes it, of those that are prepared.
+        self.prepared: dict[str, str] = {}
+        #: What was seen committed and never changes, by whoever has seen it.
+        self.seen: dict[Any, Any] = {}
+
+
+class _Cursor(psycopg2.extras.NamedTupleCursor):
+    """psycopg2's cursor whose rows are read by name, with fewer round trips: a transaction begins with its first
+    statement, and long statements are planned once a session."""
+
+    connection: _Connection
+
+    #: What goes before the next statement, in its round trip.
+    _first = b""
+
+    def begin(self) -> None:
+        """The next statement begins a transaction."""
+        self._first = _BEGIN
+
+    def commit(self) -> None:
+        """Ends the transaction; where nothing was said in it, nothing is sent."""
+        if self._first != _BEGIN:
+            self.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Undoes the transaction, if a statement has begun it."""
+        self._first = b""
+        if not self.connection.closed and self.connection.info.transaction_status in _WITHIN:
+            self.execute("ROLLBACK")
+
+    def with_next(self, sql: str, parameters: Any = None) -> None:
+        """As `execute`, in the round trip of the next statement; nobody hears what it says."""
+        self._first += self.mogrify(sql, parameters) + b";"
+
+    def execute(self, query: Any, parameters: Any = None) -> None:
+        first, self._first = self._first, b""
+        if first:
+            query, parameters = first + self.mogrify(query, parameters), None
+        super().execute(query, parameters)  # type: ignore[no-untyped-call]
+
+    def copy_expert(self, *told: Any, **options: Any) -> None:
+        first, self._first = self._first, b""
+        if first:
+            self.execute(first)
+        super().copy_expert(*told, **options)
+
+    def execute_prepared(self, sql: str, parameters: Any) -> None:
+        """As `execute`, for what each step executes: of a long statement the planning takes longer than the rest.
+
+        Postgres plans it anew where its tables have changed, so its result must name its columns: with `*` it would be
+        refused in the sessions that are older than a migration. The types of parameters are found by their places.
+        """
+        self.execute(self.prepared(sql), parameters)
+
+    def prepared(self, sql: str) -> str:
+        """What executes it, prepared in this session."""
+        known = self.connection.prepared
+        if sql not in known:
+            if len(known) >= MAX_PREPARED:
+                self.execute("DEALLOCATE ALL")
+                known.clear()
+            places, name = _Places(), f"prepared_{len(known)}"
+            self.execute(f"PREPARE {name} AS {sql % places}")
+            given = ", ".join(f"%({place})s" for place in places)
+            known[sql] = f"EXECUTE {name}" + f" ({given})" * bool(given)
+        return known[sql]
+
+
+class _Places(dict[str, str]):
+    """Parameter -> its place in a prepared statement, in the order in which they are asked for."""
+
+    def __missing__(self, name: str) -> str:
+        return self.setdefault(name, f"${len(self) + 1}")
 
 
 def migrate(url: str) -> list[str]:
@@ -154,10 +254,6 @@ def _went_away(error: psycopg2.Error) -> bool:
     (seen in a chaos run); an error of the server's has a code."""
     nameless = type(error) is psycopg2.DatabaseError and error.pgcode is None
     return nameless or isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
-
-
-def _cursor(connection: Any) -> Any:
-    return connection.cursor(cursor_factory=psycopg2.extras.NamedTupleCursor)
 
 
 def _migration_files() -> dict[str, str]:

@@ -34,18 +34,19 @@ class Dispatch:
         Soon lost at Amazon first, then bytes that we already hold, then the newest. Two sweeps at once do not send the
         same: the second skips what the first has locked.
         """
+        # Of one account by its index; an "or all of them" in the statement would hide that from the planner.
+        of_account = " AND r.account = %(account)s" * (account is not None)
         rows = self._database.query(
             "WITH in_flight AS ("
             "  SELECT r.account, r.api, count(*) AS n FROM reports r"
-            f" WHERE r.state IN ('listed', 'downloaded') AND {IN_FLIGHT}"
-            "  AND r.account = coalesce(%(account)s, r.account) GROUP BY r.account, r.api),"
+            f" WHERE r.state IN ('listed', 'downloaded') AND {IN_FLIGHT}{of_account} GROUP BY r.account, r.api),"
             " due AS ("
             "  SELECT r.account, r.api, r.report_id, row_number() OVER (PARTITION BY r.account, r.api ORDER BY"
-            "   r.available_at >= app_now() - CASE r.api WHEN 'mws' THEN %(mws)s ELSE %(sp_api)s END,"
+            "   r.available_at >= app_now() - CASE r.api WHEN 'mws' THEN %(mws)s::interval ELSE %(sp_api)s END,"
             "   r.state = 'listed', r.available_at DESC, r.report_id) AS place"
             "  FROM reports r JOIN connections c USING (account, api) JOIN applications p USING (application)"
             "  WHERE r.state IN ('listed', 'downloaded') AND r.next_attempt_at <= app_now()"
-            f" AND NOT coalesce({IN_FLIGHT}, false) AND r.account = coalesce(%(account)s, r.account)"
+            f" AND NOT coalesce({IN_FLIGHT}, false){of_account}"
             "  AND c.paused_at IS NULL AND p.paused_at IS NULL"
             "  AND (r.state <> 'listed' OR c.download_after <= app_now())),"
             " chosen AS ("
@@ -63,6 +64,7 @@ class Dispatch:
                 "sp_api": HURRY_AFTER["sp-api"],
                 "slots": self._account_slots,
             },
+            prepared=True,
         )
         # One of each account in turn, so that a big account's messages do not stand before the small ones'.
         rows.sort(key=lambda row: (row.place, row.account))

@@ -53,6 +53,13 @@ class History:
             after = row.last
 
 
+#: Goes on with what is noted: by values, or by a query.
+_NOTE = (
+    "INSERT INTO report_history"
+    " (account, api, report_id, step, event, from_state, to_state, attempt, worker, detail, request_id)"
+)
+
+
 def write_history(
     cursor: Cursor,
     key: ReportKey,
@@ -68,8 +75,14 @@ def write_history(
 ) -> None:
     """One line in a report's history, in the transaction of what it tells of."""
     cursor.execute(
-        "INSERT INTO report_history"
-        " (account, api, report_id, step, event, from_state, to_state, attempt, worker, detail, request_id)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        f"{_NOTE} VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (key.account, key.api, key.report_id, step, event, from_state, to_state, attempt, worker, detail, request_id),
+    )
+
+
+def note_from(moved: str, *, detail: str) -> str:
+    """The statement that leaves a line for each report that `moved` has; the rest are parameters by these names."""
+    return (
+        f"{_NOTE} SELECT account, api, report_id, %(step)s, %(event)s, %(state)s, %(to_state)s, %(attempt)s, %(owner)s,"
+        f" {detail}, %(request_id)s FROM {moved}"
     )

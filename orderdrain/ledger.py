@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2.extras
 
 from orderdrain.errors import GiveUp, LeaseLost, NotFound, UsageError
-from orderdrain.history import write_history
+from orderdrain.history import note_from, write_history
 from orderdrain.policy import ARCHIVE_LOSSES, MAX_ATTEMPTS, backoff
 from orderdrain.progress import Progress
 from orderdrain.reports import STEP_FROM, Report, ReportKey, RowCounts, State
@@ -98,7 +98,7 @@ class Ledger:
         A report whose attempts are used up (its workers died of it, one after the other) is quarantined instead.
         """
         with self._database.transaction() as cursor:
-            cursor.execute(
+            cursor.execute_prepared(
                 "UPDATE reports r SET lease_owner = %(owner)s, lease_until = app_now() + real_seconds(%(seconds)s),"
                 " fence = fence + 1, attempts = attempts + 1, sent_at = NULL, progress = NULL"
                 " FROM connections c JOIN applications p USING (application),"
@@ -107,7 +107,8 @@ class Ledger:
                 " AND c.account = r.account AND c.api = r.api AND c.paused_at IS NULL AND p.paused_at IS NULL"
                 " AND (r.state <> 'listed' OR c.download_after <= app_now())"
                 " AND r.state = %(state)s AND r.next_attempt_at <= app_now()"
-                " AND (r.lease_until IS NULL OR r.lease_until <= app_now()) RETURNING r.*, before.died",
+                " AND (r.lease_until IS NULL OR r.lease_until <= app_now())"
+                f" RETURNING {', '.join(f'r.{column}' for column in Report.COLUMNS)}, r.fence, r.reason, before.died",
                 {**_ids(key), "owner": owner, "seconds": self._lease_seconds, "state": state},
             )
             row = cursor.fetchone()
@@ -240,25 +241,19 @@ class Ledger:
         request_id: str | None = None,
     ) -> datetime:
         with self._database.transaction() as cursor:
-            cursor.execute(
-                "UPDATE reports SET lease_owner = NULL, lease_until = NULL, reason = %(reason)s,"
-                " attempts = attempts - %(given_back)s, next_attempt_at = coalesce(%(until)s, app_now() + %(backoff)s)"
-                f" WHERE {_KEY} AND fence = %(fence)s AND state = %(state)s AND lease_owner IS NOT NULL"
-                " RETURNING next_attempt_at",
-                {
-                    **_ids(lease.key),
-                    "reason": reason,
-                    "given_back": given_back,
-                    "until": until,
-                    "backoff": wait,
-                    "fence": lease.fence,
-                    "state": lease.report.state,
-                },
+            row = _ended(
+                cursor,
+                lease,
+                lease.report.state,
+                "reason = %(reason)s, attempts = attempts - %(given_back)s,"
+                " next_attempt_at = coalesce(%(until)s, app_now() + %(backoff)s)",
+                {"reason": reason, "given_back": given_back, "until": until, "backoff": wait},
+                event=event,
+                detail=f"{reason}; due ",
+                and_due=True,
+                request_id=request_id,
             )
-            row = _still_ours(cursor, lease)
             due_at: datetime = row.next_attempt_at
-            detail = f"{reason}; due {due_at:%Y-%m-%d %H:%M:%SZ}"
-            _note_end(cursor, lease, event, lease.report.state, detail, request_id)
             return due_at
 
     # -------------------------------------------------------------------------------------------------- looking
@@ -342,50 +337,58 @@ def _advance(
 ) -> None:
     """Moves a leased report on. Where another step follows at once, its message counts as sent: it keeps its slot."""
     columns = "".join(f", {name} = %({name})s" for name in told)
-    cursor.execute(
-        f"UPDATE reports SET state = %(to_state)s, {to_state}_at = app_now(), attempts = 0, reason = NULL,"
-        " lease_owner = NULL, lease_until = NULL, next_attempt_at = app_now(),"
-        " sent_at = CASE WHEN %(to_state)s = 'downloaded' THEN app_now() END"
-        f"{columns} WHERE {_KEY} AND fence = %(fence)s AND state = %(state)s AND lease_owner IS NOT NULL"
-        " RETURNING report_id",
-        {**_ids(lease.key), **told, "to_state": to_state, "fence": lease.fence, "state": lease.report.state},
+    sent_at = "app_now()" if to_state is State.DOWNLOADED else "NULL"
+    change = (
+        f"state = %(to_state)s, {to_state}_at = app_now(), attempts = 0, reason = NULL, next_attempt_at = app_now(),"
+        f" sent_at = {sent_at}{columns}"
     )
-    _still_ours(cursor, lease)
-    _note_end(cursor, lease, to_state, to_state, detail, request_id)
+    _ended(cursor, lease, to_state, change, told, event=to_state, detail=detail, request_id=request_id)
 
 
 def _set_aside(cursor: Cursor, lease: Lease, reason: str, *, request_id: str | None) -> None:
-    cursor.execute(
-        "UPDATE reports SET state = 'quarantined', quarantined_from = state, reason = %(reason)s, sent_at = NULL,"
-        f" lease_owner = NULL, lease_until = NULL WHERE {_KEY} AND fence = %(fence)s AND state = %(state)s"
-        " AND lease_owner IS NOT NULL RETURNING report_id",
-        {**_ids(lease.key), "reason": reason, "fence": lease.fence, "state": lease.report.state},
+    change = "state = %(to_state)s, quarantined_from = state, reason = %(detail)s, sent_at = NULL"
+    _ended(cursor, lease, State.QUARANTINED, change, {}, event="quarantined", detail=reason, request_id=request_id)
+
+
+def _ended(
+    cursor: Cursor,
+    lease: Lease,
+    to_state: State,
+    change: str,
+    told: dict[str, Any],
+    *,
+    event: str,
+    detail: str,
+    and_due: bool = False,
+    request_id: str | None,
+) -> Any:
+    """Every end of a lease: what changes of its report, and the line that this leaves in its history, in one statement.
+    `and_due`: the line also tells when it is due. Returns the row's next_attempt_at; raises LeaseLost."""
+    due = " || to_char(next_attempt_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS\"Z\"')" if and_due else ""
+    cursor.execute_prepared(
+        f"WITH ended AS (UPDATE reports SET lease_owner = NULL, lease_until = NULL, {change}"
+        f"  WHERE {_KEY} AND fence = %(fence)s AND state = %(state)s AND lease_owner IS NOT NULL"
+        "  RETURNING account, api, report_id, next_attempt_at),"
+        f" noted AS ({note_from('ended', detail=f'%(detail)s{due}')})"
+        " SELECT next_attempt_at FROM ended",
+        {
+            **_ids(lease.key),
+            **told,
+            "state": lease.report.state,
+            "to_state": to_state,
+            "fence": lease.fence,
+            "step": STEP_FROM[lease.report.state],
+            "event": event,
+            "attempt": lease.report.attempts,
+            "owner": lease.owner,
+            "detail": detail,
+            "request_id": request_id,
+        },
     )
-    _still_ours(cursor, lease)
-    _note_end(cursor, lease, "quarantined", State.QUARANTINED, reason, request_id)
-
-
-def _still_ours(cursor: Cursor, lease: Lease) -> Any:
     row = cursor.fetchone()
     if row is None:
         raise LeaseLost(f"{lease.key}: lost its lease, another worker has it now; nothing was changed")
     return row
-
-
-def _note_end(cursor: Cursor, lease: Lease, event: str, to_state: State, detail: str, request_id: str | None) -> None:
-    """The line in the history that every end of a lease leaves."""
-    write_history(
-        cursor,
-        lease.key,
-        STEP_FROM[lease.report.state],
-        event,
-        lease.report.state,
-        to_state,
-        attempt=lease.report.attempts,
-        worker=lease.owner,
-        detail=detail,
-        request_id=request_id,
-    )
 
 
 def _ids(key: ReportKey) -> dict[str, Any]:

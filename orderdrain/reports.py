@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import astuple, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -57,6 +57,12 @@ class Report:
     content_type: str | None
     #: Those that it answers for, as far as Amazon says so.
     marketplaces: tuple[str, ...] = ()
+
+    #: What `of` needs of a row.
+    COLUMNS: ClassVar = (
+        *("account", "api", "report_id", "report_type", "available_at", "state", "attempts"),
+        *("archive_key", "content_type", "marketplaces"),
+    )
 
     @classmethod
     def of(cls, row: Any) -> Self:

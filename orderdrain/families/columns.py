@@ -84,7 +84,7 @@ class XmlLayout:
         return {**self.columns, **self.where_seen}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Family:
     """Report types with the same content. `columns` are in the order of the table's columns.
 

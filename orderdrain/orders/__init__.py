@@ -63,7 +63,7 @@ class Orders:
         the rows hold; `difference` then says what is otherwise. `looked_ahead`: by this session, for this account.
         """
         # One report of an account at a time: two that tell the same lines in another order would lock each other out.
-        cursor.execute(
+        cursor.with_next(
             "SELECT pg_advisory_xact_lock(hashtextextended(%(account)s, 0));"
             " DELETE FROM rejected_rows WHERE account = %(account)s AND api = %(api)s AND report_id = %(report_id)s;"
             " SAVEPOINT as_it_was",
@@ -103,9 +103,9 @@ class Orders:
         told = Told(cursor, report, parsed)
         new = changed = same = older = 0
         for number in range(1, told.passes + 1):
-            cursor.execute(merge_lines(told), told.parameters(number))
+            cursor.execute_prepared(merge_lines(told), told.parameters(number))
             counted = cursor.fetchone()
-            cursor.execute(merge_buyers(told), told.parameters(number))
+            cursor.execute_prepared(merge_buyers(told), told.parameters(number))
             new += counted.new
             changed += counted.changed
             same += counted.same

@@ -58,9 +58,10 @@ def _made(usual: UsualLines, digest: Callable[[bytes], bytes]) -> Iterator[Batch
 
 def _batch(usual: UsualLines, digest: Callable[[bytes], bytes], lines: list[RawLine]) -> Batch:
     keys: dict[bytes, bytes] = {}
-    odd, again, digests, identity = [], set(), {}, identity_in(usual.family)
+    key_of = usual.layout.key_of
+    odd, again, digests, identity = [], set(), {}, identity_in(usual.layout.family)
     for number, line in lines:
-        key = usual.key_of(line)
+        key = key_of(line)
         if key is None:
             odd.append((number, line))
         elif keys.setdefault(identity(key), key) is not key:

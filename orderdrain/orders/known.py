@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from orderdrain.families import Family
 
 
+@cache
 def judge_lines(family: Family, *, tells_buyers: bool) -> str:
     """The statement that tells of lines, given as four arrays (numbers, orders, keys, digests; no key twice), what each
     is: `new`, `changed` (or not surely known), `older`, `moved`, or, of which it says nothing, known and just as new.
@@ -27,9 +29,11 @@ def judge_lines(family: Family, *, tells_buyers: bool) -> str:
     )
     matches = " AND ".join(_matches(family, "p"))
     version = ", ".join(family.version)
-    # Who deletes lines may leave their buyers: these are merged, not copied.
     own_time = f", {family.changed_by} AS own_time" if family.changed_by else ""
-    is_new = f"CASE WHEN EXISTS ({_buyer('p')}) THEN 'changed' ELSE 'new' END" if tells_buyers else "'new'"
+    # Who deletes lines may leave their buyers: these are merged, not copied.
+    is_new = "CASE WHEN b.there THEN 'changed' ELSE 'new' END" if tells_buyers else "'new'"
+    of_buyer = f"""
+                LEFT JOIN LATERAL ({_buyer("p", "true AS there")} AND t.account IS NULL LIMIT 1) AS b ON true"""
     # What the line's version was, to find the groups that it has told.
     versions = ", " + ", ".join(f"t.{c} AS was_{c}" for c in family.version) if tells_buyers else ""
     was, now = (
@@ -62,7 +66,7 @@ def judge_lines(family: Family, *, tells_buyers: bool) -> str:
                 LEFT JOIN LATERAL (
                     SELECT ctid AS at, account, digest, {version}{own_time} FROM {family.table} t
                     WHERE t.account = %(account)s AND {matches} LIMIT 1
-                ) AS t ON true
+                ) AS t ON true{of_buyer if tells_buyers else ""}
             ) AS lines WHERE state IS NOT NULL
         ),
         moved AS (

@@ -17,7 +17,7 @@ class ReadyRows:
     """The rows of one report; `layouts`: of a line that tells its personal columns, and of one that does not."""
 
     def __init__(self, report: Report, usual: UsualLines, layouts: list[int]) -> None:
-        self._family = family = usual.family
+        self._family = family = usual.layout.family
         self._instant = usual.instant
         self._sets, self._has_time = bool(family.line_key), family.changed_by is not None
         self._layouts = [str(layout).encode() for layout in layouts]
@@ -38,7 +38,7 @@ class ReadyRows:
             *time,
             *key,
             EXTRA,
-            *usual.fields,
+            *usual.layout.fields,
         )
         self.changed_columns = (
             *(("scope",) if self._sets else ()),
@@ -46,12 +46,20 @@ class ReadyRows:
             "digest",
             *key,
             EXTRA,
-            *usual.fields,
-            *map(buyer_field, (*usual.buyer_fields, EXTRA)),
+            *usual.layout.fields,
+            *map(buyer_field, (*usual.layout.buyer_fields, EXTRA)),
         )
-        self.buyer_columns = ("account", "family", "order_id", "line_key", "versions", EXTRA, *usual.buyer_fields)
+        self.buyer_columns = (
+            "account",
+            "family",
+            "order_id",
+            "line_key",
+            "versions",
+            EXTRA,
+            *usual.layout.buyer_fields,
+        )
         self._groups = [
-            (group, [at for at, name in enumerate(usual.buyer_fields) if name in fields])
+            (group, [at for at, name in enumerate(usual.layout.buyer_fields) if name in fields])
             for group, fields in family.buyer_groups.items()
             if group != EXTRA
         ]

@@ -138,8 +138,8 @@ class Told:
     def layout(self) -> str:
         """The layout of a row: of just the columns that it tells."""
         if self.in_line:
-            return "CASE WHEN tells_in_line THEN %(layout)s ELSE %(layout_less)s END"
-        return "%(layout)s"
+            return "CASE WHEN tells_in_line THEN %(layout)s::integer ELSE %(layout_less)s END"
+        return "%(layout)s::integer"
 
 
 #: Goes on with the digest of the columns' names.

@@ -72,11 +72,12 @@ def take_usual_lines(cursor: Cursor, report: Report, usual: UsualLines, digest: 
 class _Way:
     def __init__(self, cursor: Cursor, report: Report, usual: UsualLines, digest: Callable[[bytes], bytes]) -> None:
         self._cursor, self._usual, self._digest = cursor, usual, digest
-        self._family = family = usual.family
+        self._layout = usual.layout
+        self._family = family = usual.layout.family
         self.new = self.same = self.older = self.changed = 0
         self.odd: list[RawLine] = []
         self._odd_bytes, self._is_usual = 0, True
-        self.names_buyers = False if usual.may_name_buyers else None
+        self.names_buyers = False if usual.layout.may_name_buyers else None
         self._of_report = {
             "account": report.key.account,
             "family": family.name,
@@ -87,26 +88,36 @@ class _Way:
         self._buyers: list[bytes] = []
         self._changed: list[bytes] = []
         self._waiting = 0
-        told = ToldColumns(family, usual.fields, usual.extra_names)
-        cursor.execute(
-            _BEGIN.format(table=family.table, or_buyers=_OR_BUYERS * usual.tells_buyers, look=LOOK_FOR_LAYOUT),
-            {**self._of_report, "names": told.names, "less": told.less},
-        )
-        begin = cursor.fetchone()
         #: Whether nothing is known: then nobody need be asked.
-        self.is_first: bool = begin.is_first
-        layouts = [
-            known or layout(cursor, family, names)
-            for known, names in ((begin.layout, told.names), (begin.layout_less, told.less))
-        ]
+        self.is_first, layouts = self._begun(report.key.account)
         self._rows = ReadyRows(report, usual, layouts)
+
+    def _begun(self, account: str) -> tuple[bool, list[int]]:
+        """Whether the account has nothing of the family yet, and the layouts of a line that tells its personal columns
+        and of one that does not. Of an account that has, a session asks once: what is small takes as long to ask for as
+        to be read."""
+        seen, which = self._cursor.connection.seen, (account, self._layout)
+        if which in seen:
+            return False, seen[which]
+        told = ToldColumns(self._family, self._layout.fields, self._layout.extra_names)
+        begin = _BEGIN.format(
+            table=self._family.table, or_buyers=_OR_BUYERS * self._layout.tells_buyers, look=LOOK_FOR_LAYOUT
+        )
+        self._cursor.execute(begin, {**self._of_report, "names": told.names, "less": told.less})
+        row = self._cursor.fetchone()
+        if row.layout and row.layout_less and not row.is_first:
+            seen[which] = [row.layout, row.layout_less]
+        return row.is_first, [
+            known or layout(self._cursor, self._family, names)
+            for known, names in ((row.layout, told.names), (row.layout_less, told.less))
+        ]
 
     # ------------------------------------------------------------------------------------------------ what is known
 
     def all_as_new(self) -> Iterator[_News]:
         """All lines, of an account that has none of the family."""
         seen = bytearray(SEEN_BITS // 8)
-        read, digest, identity = self._usual.read, self._digest, identity_in(self._family)
+        read, digest, identity = self._layout.read, self._digest, identity_in(self._family)
         for block in self._usual.blocks():
             self._look_for_buyers(block)
             for number, line in block:
@@ -114,10 +125,11 @@ class _Way:
                 if said is None:
                     self._is_odd(number, line)
                     continue
-                bit = hash(identity(said.key)) % SEEN_BITS
+                at = hash(identity(said.key)) % SEEN_BITS
+                place, bit = at >> 3, 1 << (at & 7)
                 # A second line with a key goes the long way; so does one that only seems to be.
-                is_new = not seen[bit >> 3] >> (bit & 7) & 1
-                seen[bit >> 3] |= 1 << (bit & 7)
+                is_new = not seen[place] & bit
+                seen[place] |= bit
                 yield number, digest(line), is_new, said
 
     def not_known(self, batch: Batch) -> Iterator[_News]:
@@ -125,8 +137,8 @@ class _Way:
         self._look_for_buyers(batch.lines)
         for number, line in batch.odd:
             self._is_odd(number, line)
-        self._cursor.execute(
-            judge_lines(self._family, tells_buyers=self._usual.tells_buyers), {**self._of_report, **batch.asked}
+        self._cursor.execute_prepared(
+            judge_lines(self._family, tells_buyers=self._layout.tells_buyers), {**self._of_report, **batch.asked}
         )
         became = {row.state: row for row in self._cursor.fetchall()}
         new, changed = (frozenset(became[s].numbers) if s in became else frozenset() for s in ("new", "changed"))
@@ -139,7 +151,7 @@ class _Way:
             for number, line in batch.lines:
                 is_new = number in new
                 if is_new or number in changed or number in batch.again:
-                    said = self._usual.read(line)
+                    said = self._layout.read(line)
                     if said is None:
                         self._is_odd(number, line)
                     else:
@@ -147,7 +159,7 @@ class _Way:
 
     def _look_for_buyers(self, lines: Iterable[RawLine]) -> None:
         if self.names_buyers is False:
-            self.names_buyers = any(self._usual.names_buyer(line) for _, line in lines)
+            self.names_buyers = any(self._layout.names_buyer(line) for _, line in lines)
 
     def _is_odd(self, number: int, line: bytes) -> None:
         self.odd.append((number, line))
@@ -173,12 +185,12 @@ class _Way:
             raise NotUsual
 
     def _new_rows(self, news: Iterator[_News]) -> Iterator[bytes]:
-        rows = self._rows
+        rows, tells_buyers = self._rows, self._layout.tells_buyers
         for number, digest, is_new, said in news:
             if is_new:
                 self.new += 1
                 yield rows.new(number, digest, said)
-                if buyer := rows.buyer(number, said):
+                if tells_buyers and (buyer := rows.buyer(number, said)):
                     self._buyers.append(buyer)
                     self._waiting += len(buyer)
             else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from orderdrain.errors import NotAReport
@@ -18,7 +18,7 @@ from orderdrain.parsers.cells import Unreadable
 from orderdrain.parsers.decoding import Decoded, blocks, kind_of_body, text
 from orderdrain.parsers.rows import NOTHING, ParsedReport
 from orderdrain.parsers.table import Row, Table, read_table
-from orderdrain.parsers.usual import UsualLines, may_be_usual
+from orderdrain.parsers.usual import UsualLines, may_be_usual, usual_layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -46,6 +46,7 @@ def read_flat_file(file: BinaryIO, family: Family, decoded: Decoded, style: Styl
     return report
 
 
+@lru_cache(maxsize=64)
 def _columns(header: str, family: Family, *, comma: bool) -> tuple[Column, ...]:
     """Finds the family's columns by name, in the order of the cells. Raises NotAReport."""
     kind = kind_of_body(header)
@@ -96,7 +97,7 @@ def _cut(number: int, cells: int) -> NotAReport:
 
 
 def _usual_lines(
-    file: BinaryIO, report: ParsedReport, columns: Sequence[Column], decoded: Decoded, style: Style
+    file: BinaryIO, report: ParsedReport, columns: tuple[Column, ...], decoded: Decoded, style: Style
 ) -> UsualLines:
     family, width = report.family, len(columns)
 
@@ -111,8 +112,7 @@ def _usual_lines(
     # A table without rows knows what continues a line, should there be anything to ask for.
     table = cache(lambda: Table(family, columns, lambda: iter(()), style))
     return UsualLines(
-        family,
-        columns,
+        usual_layout(family, columns),
         style,
         lambda: report.seen(_raw_lines(file, decoded.encoding, width)),
         rest,

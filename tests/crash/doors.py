@@ -86,10 +86,10 @@ class Watch:
                 if self._step and _has_written(cursor):
                     self.effect("commit")
 
-        def watched_query(database, sql, parameters=()):
+        def watched_query(database, sql, parameters=(), *, prepared=False):
             # Its commit is Postgres's own: to stand before it, it is taken apart.
             with database.transaction() as cursor:
-                cursor.execute(sql, parameters)
+                (cursor.execute_prepared if prepared else cursor.execute)(sql, parameters)
                 return cursor.fetchall() if cursor.description else []
 
         def watched_execute(redis, *words, **options):

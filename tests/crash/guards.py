@@ -61,7 +61,7 @@ def changed(text, instead, *places):
 GUARDS = (
     Guard(
         "fence check",
-        changed(" AND fence = %(fence)s", "", (ledger, "_advance"), (ledger, "_set_aside"), (Ledger, "_end")),
+        changed(" AND fence = %(fence)s", "", (ledger, "_ended")),
         runs.paused_past_its_lease,
     ),
     Guard(

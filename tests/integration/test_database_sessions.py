@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+
 import psycopg2
 import pytest
 
 from orderdrain import db
 from orderdrain.errors import DependencyDown
+from tests.tables import NEW, flat, new_account, parse
 
 
 def test_a_session_that_stands_still_in_a_transaction_gives_its_locks_back(database_url, monkeypatch):
@@ -55,3 +58,69 @@ def test_what_the_server_refuses_is_no_trouble_of_the_connection(database_url):
     """Taken for one, a bug would be tried again for ever, and its attempt never counted."""
     with pytest.raises(psycopg2.DataError):
         db.Database(database_url).query("SELECT 1 / 0")
+
+
+# ------------------------------------------------------------------------------------------ fewer round trips
+
+
+@pytest.fixture
+def database(database_url):
+    made = db.Database(database_url)
+    yield made
+    made.close()
+
+
+def test_what_goes_with_the_next_statement_is_part_of_its_transaction(database):
+    with database.transaction() as cursor:
+        cursor.with_next("UPDATE broker SET word = %(word)s", {"word": "100 % of it"})
+        cursor.execute("SELECT word FROM broker WHERE word LIKE %s", ("100 \\%%",))
+        assert cursor.fetchone().word == "100 % of it"
+    copied = io.BytesIO()
+    with pytest.raises(psycopg2.DataError), database.transaction() as cursor:  # noqa: PT012 - all of it is undone
+        cursor.with_next("UPDATE broker SET word = 'undone'")
+        cursor.copy_expert("COPY (SELECT word FROM broker) TO STDOUT", copied)
+        cursor.execute("SELECT 1 / 0")
+    assert copied.getvalue() == b"undone\n"
+    assert database.query("SELECT word FROM broker") == [("100 % of it",)]
+    with database.transaction() as cursor:
+        cursor.with_next("UPDATE broker SET word = 'the last'")
+    assert database.query("SELECT word FROM broker") == [("the last",)]
+
+
+def test_what_a_thread_does_besides_its_transaction_is_refused(database):
+    """It would be committed with it, or undone with it."""
+    with database.transaction() as cursor:
+        cursor.execute("SELECT 1")
+        with pytest.raises(AssertionError, match="within a transaction"):
+            database.query("SELECT 1")
+    assert database.query("SELECT 1")
+
+
+def test_a_statement_is_prepared_once_whatever_its_parameters(database, monkeypatch):
+    monkeypatch.setattr(db, "MAX_PREPARED", 2)
+    asked = (
+        "SELECT %(n)s::integer + %(n)s AS twice, 7 %% 4 AS rest, %(texts)s::text[] AS texts, %(none)s::jsonb AS none"
+    )
+    for n in (1, 2):
+        (row,) = database.query(asked, {"n": n, "texts": ["it's", "50 %"], "none": None, "more": 1}, prepared=True)
+        assert row._asdict() == {"twice": 2 * n, "rest": 3, "texts": ["it's", "50 %"], "none": None}
+    for n in range(3):  # more than a session keeps
+        assert database.query(f"SELECT {n} AS n", {}, prepared=True) == [(n,)]
+    assert len(database.query("SELECT name FROM pg_prepared_statements")) <= 2
+
+
+def test_a_session_that_is_older_than_a_migration_goes_on(s):
+    """What it has prepared was planned for the tables as they were."""
+    account = new_account(s)
+    header = "order-id order-item-id sku quantity-purchased item-price buyer-name"
+
+    def told(number):
+        lines = [f"111-0000001-0000000 {item} A {number} 1.00 Ann" for item in ("01234567890001", "01234567890002")]
+        return flat(NEW, number, header, lines, hour=number)
+
+    for number in range(1, 8):  # after some times Postgres keeps the plan
+        assert parse(s, account, told(number)).startswith("parsed 2 rows")
+    with psycopg2.connect(s.db.url) as connection, connection.cursor() as cursor:
+        for table in ("reports", "report_history", "connections", "accounts", "order_lines", "buyers", "layouts"):
+            cursor.execute(f"ALTER TABLE {table} ADD COLUMN of_a_later_version text")
+    assert parse(s, account, told(8)) == "parsed 2 rows: 2 changed"

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from statistics import median
 
-import psycopg2.extras
+import psycopg2
 import pytest
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from orderdrain.accounts import Accounts
 from orderdrain.acknowledgements import Acknowledgements
@@ -149,18 +150,26 @@ class Watched(Database):
 
     @contextmanager
     def transaction(self):
-        with self._connection().cursor(cursor_factory=psycopg2.extras.NamedTupleCursor) as cursor:
+        with self._session().cursor() as cursor:
             yield WatchedCursor(cursor, self.ran)
 
-    def query(self, sql, parameters=()):
+    def query(self, sql, parameters=(), *, prepared=False):
         with self.transaction() as cursor:
-            cursor.execute(sql, parameters)
+            (cursor.execute_prepared if prepared else cursor.execute)(sql, parameters)
             return cursor.fetchall() if cursor.description else []
+
+    def _session(self):
+        connection = self._connection()
+        if connection.info.transaction_status == TRANSACTION_STATUS_IDLE:
+            with connection.cursor() as cursor:
+                # The plans that a session keeps are those without parameters.
+                cursor.execute("BEGIN; SET LOCAL plan_cache_mode = force_generic_plan")
+        return connection
 
     @contextmanager
     def undone(self):
         """What runs in it, and nothing else, is kept in `ran`; its effects are undone."""
-        with self._connection().cursor() as cursor:
+        with self._session().cursor() as cursor:
             cursor.execute("SAVEPOINT before")
             self.ran.clear()
             yield
@@ -176,13 +185,16 @@ class WatchedCursor:
     def __getattr__(self, name):
         return getattr(self._cursor, name)
 
-    def execute(self, sql, parameters=None):
+    def execute_prepared(self, sql, parameters):
+        self.execute(self._cursor.prepared(sql), parameters, sql)
+
+    def execute(self, sql, parameters=None, text=None):
         statement = self._cursor.mogrify(sql, parameters)
         self._cursor.execute(b"EXPLAIN (FORMAT JSON) " + statement)
         plan = self._cursor.fetchone()[0][0]["Plan"]
         begun = time.monotonic()
         self._cursor.execute(statement)
-        self._ran.append(Ran(statement.decode(), plan, time.monotonic() - begun))
+        self._ran.append(Ran(text or statement.decode(), plan, time.monotonic() - begun))
 
 
 @contextmanager

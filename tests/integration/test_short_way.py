@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orderdrain.orders import usual as short_way
-from orderdrain.parsers import UsualLines
+from orderdrain.parsers.usual import UsualLayout
 from tests.tables import (
     ALL,
     FBA,
@@ -198,7 +198,7 @@ def test_a_known_line_is_not_read_again(s):
     """The commonest of all: what another report has told already, be it older, the same or newer."""
     account = new_account(s)
     parse(s, account, new_orders(2))
-    with mock.patch.object(UsualLines, "read", side_effect=AssertionError("it was read")):
+    with mock.patch.object(UsualLayout, "read", side_effect=AssertionError("it was read")):
         assert parse(s, account, new_orders(2)) == "parsed 3 rows: 3 same"
         assert parse(s, account, new_orders(1)) == "parsed 3 rows: 3 older"
         assert parse(s, account, new_orders(3)) == "parsed 3 rows: 3 same"
