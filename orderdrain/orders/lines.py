@@ -43,16 +43,19 @@ def merge_lines(report: Told) -> str:
             -- OFFSET 0 keeps these apart: folded into the rest they are planned, and run, once for each column.
             CROSS JOIN LATERAL (
                 SELECT (t.extra - %(extra)s::text[]) || said AS newer_extra,
-                    -- Columns that this report tells and that no newer one has told.
-                    (SELECT array_agg(c) FROM unnest({told}) c WHERE c <> ALL(l.columns) AND coalesce(
-                        t.older_columns->>c < version_key({version}) COLLATE "C", true)
-                    ) AS filled
+                    -- Columns that this report tells and that no newer one has told: none where the layout is the same.
+                    CASE WHEN t.layout <> {layout} THEN (
+                        SELECT array_agg(c) FROM unnest({told}) c WHERE c <> ALL(l.columns) AND coalesce(
+                            t.older_columns->>c < version_key({version}) COLLATE "C", true)
+                    ) END AS filled
                 OFFSET 0
             ) AS one
             CROSS JOIN LATERAL (
-                SELECT coalesce(jsonb_object_agg(k, v) FILTER (WHERE v IS NOT NULL), '{{}}') AS filled_extra FROM (
-                    SELECT k, CASE WHEN '{EXTRA}.' || k = ANY(filled) THEN said->k ELSE t.extra->k END AS v
-                    FROM (SELECT jsonb_object_keys(t.extra || said)) AS keys (k)) AS kept
+                SELECT CASE WHEN filled IS NOT NULL THEN (
+                    SELECT coalesce(jsonb_object_agg(k, v) FILTER (WHERE v IS NOT NULL), '{{}}') FROM (
+                        SELECT k, CASE WHEN '{EXTRA}.' || k = ANY(filled) THEN said->k ELSE t.extra->k END AS v
+                        FROM (SELECT jsonb_object_keys(t.extra || said)) AS keys (k)) AS kept
+                ) END AS filled_extra
                 OFFSET 0
             ) AS two
             WHERE i.pass = %(pass)s
