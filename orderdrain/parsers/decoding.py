@@ -44,6 +44,9 @@ _MEANT = {
     "gbk": "gb18030",
 }
 _SPELT = {"x-sjis": "cp932", "windows-31j": "cp932"}
+# Charsets of which each byte is a character.
+_ONE_BYTE = re.compile(r"iso8859-\d+|cp12\d\d|koi8-[ru]")
+_ALL_BYTES = bytes(range(256))
 # Charsets that extend ASCII and keep no state. Python's other codecs (utf-7, idna, rot13...) are never meant.
 _TEXT_CODEC = re.compile(r"utf-8|iso8859-\d+|cp12\d\d|koi8-[ru]|gb18030|big5|big5hkscs|cp949|cp950|euc_\w+")
 
@@ -169,12 +172,22 @@ def _holds_utf8(file: BinaryIO) -> bool:
 
 
 def _fits(file: BinaryIO, encoding: str) -> bool:
+    # Where each byte is a character, it is enough to know which of them there are.
+    source = _bytes_used(file) if _ONE_BYTE.fullmatch(encoding) else blocks(file)
     try:
-        for _ in text(file, encoding):
+        for _ in _decode(source, encoding):
             pass
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _bytes_used(file: BinaryIO) -> Iterator[bytes]:
+    """Each byte that the body has, once."""
+    absent = _ALL_BYTES
+    for block in blocks(file):
+        absent = absent.translate(None, delete=block)
+    yield _ALL_BYTES.translate(None, delete=absent)
 
 
 def _decode(source: Iterable[bytes], encoding: str) -> Iterator[str]:

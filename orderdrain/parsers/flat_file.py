@@ -125,9 +125,9 @@ def _raw_lines(file: BinaryIO, encoding: str, width: int) -> Iterator[list[RawLi
     utf8 = blocks(file) if encoding in _UTF8 else (block.encode() for block in text(file, encoding))
     number, rest, header = 0, b"", True
     for block in utf8:
-        lines = (rest + block).replace(b"\r\n", b"\n").split(b"\n")
+        lines = (rest + block).split(b"\n")
         rest = lines.pop()
-        found = list(enumerate(lines, number + 1))
+        found = [(n, line.removesuffix(b"\r")) for n, line in enumerate(lines, number + 1)]
         # Most lines begin with an id: where none could be blank, nobody looks at each of them.
         if lines and not (min(lines) >= b"!" and max(lines) < b"\x7f"):
             found = [(n, line) for n, line in found if line and not _is_blank(line)]
