@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from orderdrain.errors import RetryLater
 from orderdrain.families import REPORT_TYPES
 from orderdrain.orders.buyers import merge_buyers
 from orderdrain.orders.difference import Difference, difference
@@ -57,7 +58,7 @@ class Orders:
         self, cursor: Cursor, report: Report, parsed: ParsedReport, *, again: bool = False, looked_ahead: bool = False
     ) -> RowCounts:
         """Brings a report's lines into their table, newest wins, and sets its bad rows aside, in the caller's
-        transaction. Raises NotAReport where reading on shows that it is none.
+        transaction. Raises NotAReport where reading on shows that it is none, and RetryLater where others wrote.
 
         `again`: what this report told before is withdrawn first, so that what it tells now takes its place, whatever
         the rows hold; `difference` then says what is otherwise. `looked_ahead`: by this session, for this account.
@@ -105,6 +106,8 @@ class Orders:
         for number in range(1, told.passes + 1):
             cursor.execute_prepared(merge_lines(told), told.parameters(number))
             counted = cursor.fetchone()
+            if not counted.undisturbed:
+                raise RetryLater("somebody else wrote to its lines at the same moment, without the account's lock")
             cursor.execute_prepared(merge_buyers(told), told.parameters(number))
             new += counted.new
             changed += counted.changed

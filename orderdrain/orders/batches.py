@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from orderdrain.parsers.usual import RawLine
 
 #: Lines that are asked for at once, and bytes of them: memory stays flat.
-BATCH_LINES, BATCH_BYTES = 16_000, 8_000_000
+BATCH_LINES, BATCH_BYTES = 8_000, 8_000_000
 
 
 class Batch(NamedTuple):

@@ -51,10 +51,12 @@ def buyer_field(field: str) -> str:
 
 
 def make_tables(cursor: Cursor, family: Family) -> None:
-    """Made once a session and emptied by each commit: made anew for each report, the catalog would grow with it."""
+    """Made once a session and emptied by each commit: made anew for each report, the catalog would grow with it. `pass`
+    is the one in which a line is merged (see Told)."""
     sets = {"scope": "integer"} if family.line_key else {}
     digest = {"digest": "uuid"} if family.keeps_digests else {}
-    made = {lines_table(family): {**sets, "line": "integer", **digest, **family.line_fields, **_buyer_fields(family)}}
+    own = {**sets, "pass": "integer DEFAULT 1", "line": "integer", **digest}
+    made = {lines_table(family): {**own, **family.line_fields, **_buyer_fields(family)}}
     if family.line_key:
         made[gaps_table(family)] = {**sets, "order_id": "text", "set": "text"}
     tables = ";".join(

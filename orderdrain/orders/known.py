@@ -14,7 +14,8 @@ def judge_lines(family: Family, *, tells_buyers: bool) -> str:
     """The statement that tells of lines, given as four arrays (numbers, orders, keys, digests; no key twice), what each
     is: `new`, `changed` (or not surely known), `older`, `moved`, or, of which it says nothing, known and just as new.
 
-    Its rows: state, lines (how many), numbers (which, of the new and the changed); and how many it has moved, `done`.
+    Its rows: state, lines (how many), numbers (which, of the new and the changed); how many it has moved, `done`; and
+    which of the new ones have `left` a buyer.
     The same line in a newer report is `moved` by it: its version moves on, and that of the buyer's groups that it told.
     """
     # Where nothing but the line's own cell tells a time of update, the same line has it still.
@@ -30,10 +31,6 @@ def judge_lines(family: Family, *, tells_buyers: bool) -> str:
     matches = " AND ".join(_matches(family, "p"))
     version = ", ".join(family.version)
     own_time = f", {family.changed_by} AS own_time" if family.changed_by else ""
-    # Who deletes lines may leave their buyers: these are merged, not copied.
-    is_new = "CASE WHEN b.there THEN 'changed' ELSE 'new' END" if tells_buyers else "'new'"
-    of_buyer = f"""
-                LEFT JOIN LATERAL ({_buyer("p", "true AS there")} AND t.account IS NULL LIMIT 1) AS b ON true"""
     # What the line's version was, to find the groups that it has told.
     versions = ", " + ", ".join(f"t.{c} AS was_{c}" for c in family.version) if tells_buyers else ""
     was, now = (
@@ -49,11 +46,15 @@ def judge_lines(family: Family, *, tells_buyers: bool) -> str:
             FROM judged j CROSS JOIN LATERAL ({_buyer("j", "b.ctid AS at")} LIMIT 1) AS own
             WHERE j.state = 'moved' AND b.ctid = own.at
         )"""
+    # Who deletes lines may leave their buyers: these are merged, not copied.
+    left = f"""
+        UNION ALL SELECT 'left', count(*), array_agg(n) FROM judged j CROSS JOIN LATERAL ({_buyer("j")} LIMIT 1) AS b
+        WHERE j.state = 'new'"""
     return f"""
         WITH judged AS MATERIALIZED (
             SELECT * FROM (
                 SELECT p.*, t.at{", t.own_time" if family.changed_by else ""}, CASE
-                    WHEN t.account IS NULL THEN {is_new}
+                    WHEN t.account IS NULL THEN 'new'
                     WHEN t.digest IS DISTINCT FROM p.digest THEN 'changed'
                     -- The same report: this costs less than to compare versions.
                     WHEN t.line = p.n AND t.report_id = %(report_id)s AND t.as_of = %(as_of)s THEN NULL
@@ -66,7 +67,7 @@ def judge_lines(family: Family, *, tells_buyers: bool) -> str:
                 LEFT JOIN LATERAL (
                     SELECT ctid AS at, account, digest, {version}{own_time} FROM {family.table} t
                     WHERE t.account = %(account)s AND {matches} LIMIT 1
-                ) AS t ON true{of_buyer if tells_buyers else ""}
+                ) AS t ON true
             ) AS lines WHERE state IS NOT NULL
         ),
         moved AS (
@@ -75,7 +76,7 @@ def judge_lines(family: Family, *, tells_buyers: bool) -> str:
         ){buyers if tells_buyers else ""}
         SELECT state, count(*) AS lines, array_agg(n) FILTER (WHERE state IN ('new', 'changed')) AS numbers
         FROM judged GROUP BY state
-        UNION ALL SELECT 'done', count(*), NULL FROM moved
+        UNION ALL SELECT 'done', count(*), NULL FROM moved{left if tells_buyers else ""}
     """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from orderdrain.families import EXTRA
+from orderdrain.families import EXTRA, LINE_KEY
 from orderdrain.orders.incoming import gaps_table, lines_table
 
 if TYPE_CHECKING:
@@ -50,13 +50,24 @@ class Told:
         if self.in_line:
             self._layouts |= {"told_less": columns.less, "layout_less": layout(cursor, family, columns.less)}
         key = ", ".join(family.key)
+        in_set = f"bool_or(strpos({LINE_KEY}, '#') > 0)" if family.line_key else "false"
         cursor.execute(
-            "SELECT coalesce(max(twins), 0) AS passes, coalesce(sum(twins), 0) AS lines"
-            f" FROM (SELECT count(*) AS twins FROM {lines_table(family)} GROUP BY {key}) AS keys"
+            "SELECT coalesce(max(twins), 0) AS passes, coalesce(sum(twins), 0) AS lines, bool_or(in_set) AS has_sets"
+            f" FROM (SELECT count(*) AS twins, {in_set} AS in_set FROM {lines_table(family)} GROUP BY {key}) AS keys"
         )
         row = cursor.fetchone()
         #: A line that stands twice in the file is merged twice: a pass for each.
         self.passes: int = row.passes
+        if self.passes > 1:
+            again = f"SELECT {key} FROM {lines_table(family)} GROUP BY {key} HAVING count(*) > 1"
+            cursor.execute(
+                f"UPDATE {lines_table(family)} i SET pass = told.number FROM ("
+                f"  SELECT line, row_number() OVER (PARTITION BY {key} ORDER BY line) AS number"
+                f"  FROM {lines_table(family)} WHERE ({key}) IN ({again})) AS told"
+                f" WHERE i.line = told.line AND told.number > 1"
+            )
+        #: Whether any line has no id: only such lines are sets.
+        self.has_sets: bool = row.has_sets
         if row.lines >= ANALYZE_FROM:
             cursor.execute(f"ANALYZE {lines_table(family)} ({key})")
 
@@ -102,11 +113,12 @@ class Told:
     @property
     def rows(self) -> str:
         """The report's rows, each with its version and the pass in which it is merged."""
-        key, family = ", ".join(self.family.key), self.family
-        made = [f"row_number() OVER (PARTITION BY {key} ORDER BY line) AS pass"]
+        family, made = self.family, []
         if family.changed_by:
             made.append(f"coalesce(i.{family.changed_by}, %(as_of)s) AS changed_at")
-        if family.line_key:
+        if family.line_key and not self.has_sets:
+            made.append("line AS set_line, true AS is_whole")
+        elif family.line_key:
             one_set = f"scope, order_id, set_of(line_key), {family.changed_by}"
             made.append(
                 f"CASE WHEN set_of(line_key) IS NULL THEN line ELSE min(line) OVER (PARTITION BY {one_set}) END"
@@ -118,7 +130,7 @@ class Told:
                 f"set_of(line_key) IS NULL OR (scope, order_id, set_of(line_key)) NOT IN ({gaps})"
                 f" AND (scope, order_id, '') NOT IN ({gaps}) AS is_whole"
             )
-        return f"SELECT i.*, {', '.join(made)} FROM {lines_table(family)} i"
+        return f"SELECT {', '.join(['i.*', *made])} FROM {lines_table(family)} i"
 
     # ---------------------------------------------------------------------------------------------- what it tells
 

@@ -141,7 +141,10 @@ class _Way:
             judge_lines(self._family, tells_buyers=self._layout.tells_buyers), {**self._of_report, **batch.asked}
         )
         became = {row.state: row for row in self._cursor.fetchall()}
-        new, changed = (frozenset(became[s].numbers) if s in became else frozenset() for s in ("new", "changed"))
+        new, changed, left = (
+            frozenset((became[s].numbers or ()) if s in became else ()) for s in ("new", "changed", "left")
+        )
+        new, changed = new - left, changed | left
         older, moved = (became[s].lines if s in became else 0 for s in ("older", "moved"))
         # Somebody who wrote one of these rows meanwhile may have kept it from us.
         self._is_usual = self._is_usual and moved == became["done"].lines

@@ -71,7 +71,7 @@ GUARDS = (
     ),
     Guard(
         "newest wins",
-        changed(" AND i.is_newer\n", " AND NOT i.is_new\n", (orders, "merge_lines")),
+        changed('{report.compared(">")}', "t.{family.key[0]} IS NOT NULL", (orders, "merge_lines")),
         runs.undisturbed,
     ),
     Guard(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import psycopg2
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orderdrain.errors import RetryLater
 from orderdrain.orders import usual as short_way
 from orderdrain.parsers.usual import UsualLayout
 from tests.tables import (
@@ -292,6 +295,34 @@ def test_buyers_of_lines_that_somebody_deleted_are_merged(s):
 
     assert parse(s, account, lines) == "parsed 3 rows: 3 new"
     assert all(f"{at(2):%Y-%m-%dT%H}" in str(row["versions"]) for row in rows(s, account, "buyers"))
+
+
+@pytest.mark.parametrize("price", ["1.00", "2.00"])
+def test_who_writes_to_its_lines_at_the_same_moment_without_the_lock_loses_nothing(s, price):
+    """A person at psql, say, whose transaction is open when a report comes that tells the line anew, or once more."""
+    account = new_account(s)
+    parse(s, account, new_orders(1))
+    with ThreadPoolExecutor(1) as worker, psycopg2.connect(s.db.url) as person, person.cursor() as cursor:
+        cursor.execute(
+            "UPDATE order_lines SET sku = 'B' WHERE account = %s AND order_item_id = %s", (account, ITEMS[1])
+        )
+        comes = worker.submit(parse, s, account, new_orders(2, price=price))
+        waits, deadline = "SELECT count(*) FROM pg_locks WHERE NOT granted", time.monotonic() + 30
+        while s.db.query(waits) == [(0,)]:
+            assert time.monotonic() < deadline, "it never came to the line"
+            time.sleep(0.01)
+        person.commit()
+        if price == "1.00":
+            assert comes.result() == "parsed 3 rows: 1 changed, 2 same"
+        else:
+            with pytest.raises(RetryLater, match="parse attempt 1 of 8 failed: somebody else wrote to its lines"):
+                comes.result()
+            assert parse(s, account, new_orders(2, price=price)) == "parsed 3 rows: 3 changed"
+        worker.submit(s.db.close).result()
+
+    assert {(row["report_id"], row["sku"], str(row["item_price"])) for row in rows(s, account, "order_lines")} == {
+        ("2", "A", price)
+    }
 
 
 # ------------------------------------------------------------------------------------------------------------ digests
