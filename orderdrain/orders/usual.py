@@ -150,15 +150,13 @@ class _Way:
         self._is_usual = self._is_usual and moved == became["done"].lines
         self.older += older
         self.same += len(batch.digests) - len(new) - len(changed) - older
-        if new or changed or batch.again:
-            for number, line in batch.lines:
-                is_new = number in new
-                if is_new or number in changed or number in batch.again:
-                    said = self._layout.read(line)
-                    if said is None:
-                        self._is_odd(number, line)
-                    else:
-                        yield number, batch.digests.get(number) or self._digest(line), is_new, said
+        wanted = new | changed | batch.again
+        for number, line in [found for found in batch.lines if found[0] in wanted] if wanted else ():
+            said = self._layout.read(line)
+            if said is None:
+                self._is_odd(number, line)
+            else:
+                yield number, batch.digests.get(number) or self._digest(line), number in new, said
 
     def _look_for_buyers(self, lines: Iterable[RawLine]) -> None:
         if self.names_buyers is False:
