@@ -96,7 +96,7 @@ class _Way:
         """Whether the account has nothing of the family yet, and the layouts of a line that tells its personal columns
         and of one that does not. Of an account that has, a session asks once: what is small takes as long to ask for as
         to be read."""
-        seen, which = self._cursor.connection.seen, (account, self._layout)
+        seen, which = self._cursor.connection.seen, (account, self._layout.reading)
         if which in seen:
             return False, seen[which]
         told = ToldColumns(self._family, self._layout.fields, self._layout.extra_names)
