@@ -11,6 +11,7 @@ import os
 import threading
 from contextlib import contextmanager, suppress
 from importlib import resources
+from itertools import count
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -65,11 +66,12 @@ class Database:
             cursor.begin()
             try:
                 yield cursor
+                cursor.commit()
             except BaseException:
+                # Any of them: a time limit strikes wherever it likes.
                 with suppress(psycopg2.Error):  # then the session is gone, and why says the first error
                     cursor.rollback()
                 raise
-            cursor.commit()
 
     def query(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = (), *, prepared: bool = False) -> list[Any]:
         """The rows of one statement in a transaction of its own; `prepared` as `execute_prepared`. Postgres begins and
@@ -127,6 +129,8 @@ class _Connection(psycopg2.extensions.connection):
         super().__init__(*args, **options)
         #: Statement -> what executes it, of those that are prepared.
         self.prepared: dict[str, str] = {}
+        #: Names for them. None is taken twice: whom a time limit strikes does not know whether his was.
+        self.names = (f"prepared_{n}" for n in count())
         #: What was seen committed and never changes, by whoever has seen it.
         self.seen: dict[Any, Any] = {}
 
@@ -186,7 +190,7 @@ class _Cursor(psycopg2.extras.NamedTupleCursor):
             if len(known) >= MAX_PREPARED:
                 self.execute("DEALLOCATE ALL")
                 known.clear()
-            places, name = _Places(), f"prepared_{len(known)}"
+            places, name = _Places(), next(self.connection.names)
             self.execute(f"PREPARE {name} AS {sql % places}")
             given = ", ".join(f"%({place})s" for place in places)
             known[sql] = f"EXECUTE {name}" + f" ({given})" * bool(given)

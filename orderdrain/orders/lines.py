@@ -34,11 +34,15 @@ def merge_lines(report: Told) -> str:
     return f"""
         WITH pass AS ({report.rows}),
         judged AS (
-            SELECT i.*, t.ctid AS at, t.{family.key[0]} IS NULL AS is_new,
+            SELECT i.*, t.at, t.{family.key[0]} IS NULL AS is_new,
                 {report.compared(">")} AS is_newer, {report.compared("<")} AS is_older,
                 said, filled, newer_extra, filled_extra, ({differs}) AS differs, ({fills}) AS fills
                 {", tells_in_line" if report.in_line else ""}
-            FROM pass i LEFT JOIN {table} t ON t.account = %(account)s AND {matches}
+            FROM pass i
+            -- A row at a time by the key: this is planned once, maybe for a table that nobody has filled yet.
+            LEFT JOIN LATERAL (
+                SELECT t.*, t.ctid AS at FROM {table} t WHERE t.account = %(account)s AND {matches} LIMIT 1
+            ) AS t ON true
             LEFT JOIN layouts l ON l.layout = t.layout
             CROSS JOIN LATERAL (SELECT coalesce(i.extra, '{{}}') AS said) AS none
             {in_line}
@@ -83,14 +87,14 @@ def merge_lines(report: Told) -> str:
                 extra = i.filled_extra,
                 older_columns = t.older_columns || (SELECT
                     jsonb_object_agg(c, version_key({version})) FROM unnest(i.filled) c)
-            FROM judged i
-            WHERE t.account = %(account)s AND {matches} AND i.is_older AND i.filled IS NOT NULL
+            FROM judged i WHERE t.ctid = i.at AND i.is_older AND i.filled IS NOT NULL RETURNING 1
         )
         SELECT count(*) FILTER (WHERE is_new) AS new,
             count(*) FILTER (WHERE is_newer AND differs OR is_older AND fills) AS changed,
             count(*) FILTER (WHERE NOT is_new AND NOT is_older AND NOT (is_newer AND differs)) AS same,
             count(*) FILTER (WHERE is_older AND NOT coalesce(fills, false)) AS older,
-            count(*) FILTER (WHERE is_newer) = (SELECT count(*) FROM updated) AS undisturbed
+            count(*) FILTER (WHERE is_newer OR is_older AND filled IS NOT NULL)
+                = (SELECT count(*) FROM updated) + (SELECT count(*) FROM filled) AS undisturbed
         FROM judged
     """
 
@@ -101,8 +105,9 @@ def _digest(report: Told) -> str:
     if not report.family.keeps_digests:
         return ""
     key = f"b.order_id = i.order_id AND b.line_key = i.{report.family.key[-1]}"
-    purged = f"SELECT FROM buyers b WHERE b.account = %(account)s AND b.family = %(family)s AND {key}"
-    return f"CASE WHEN i.digest IS NOT NULL AND NOT EXISTS ({purged} AND b.purged_at IS NOT NULL) THEN i.digest END"
+    purged = f"SELECT b.purged_at FROM buyers b WHERE b.account = %(account)s AND b.family = %(family)s AND {key}"
+    # By LIMIT it is one look for each line; as EXISTS it may be planned as one at all buyers.
+    return f"CASE WHEN i.digest IS NOT NULL AND ({purged} LIMIT 1) IS NULL THEN i.digest END"
 
 
 def _if_told(report: Told, field: str, told: str, otherwise: str) -> str:

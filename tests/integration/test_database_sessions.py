@@ -109,6 +109,35 @@ def test_a_statement_is_prepared_once_whatever_its_parameters(database, monkeypa
     assert len(database.query("SELECT name FROM pg_prepared_statements")) <= 2
 
 
+@pytest.mark.parametrize("struck", ["PREPARE", "EXECUTE", "COMMIT"])
+def test_a_time_limit_that_strikes_in_the_middle_leaves_a_session_that_works(database, monkeypatch, struck):
+    """Its signal is raised once the statement has come back: nobody knows then whether it was done."""
+    execute = psycopg2.extras.NamedTupleCursor.execute
+
+    def strikes(cursor, query, parameters=None):
+        execute(cursor, query, parameters)
+        if struck in str(query):
+            monkeypatch.undo()
+            raise TimeoutError
+
+    monkeypatch.setattr(psycopg2.extras.NamedTupleCursor, "execute", strikes)
+    with pytest.raises(TimeoutError), database.transaction() as cursor:
+        cursor.execute_prepared("UPDATE broker SET word = %(word)s", {"word": "of the struck"})
+    for word in ("one", "other"):
+        database.query("UPDATE broker SET word = %(word)s RETURNING word", {"word": word}, prepared=True)
+        assert database.query("SELECT word FROM broker", prepared=True) == [(word,)]
+
+
+def test_a_time_limit_before_the_commit_undoes_the_transaction(database, monkeypatch):
+    def struck(cursor):
+        raise TimeoutError
+
+    monkeypatch.setattr(db._Cursor, "commit", struck)
+    with pytest.raises(TimeoutError), database.transaction() as cursor:
+        cursor.execute("UPDATE broker SET word = 'undone'")
+    assert database.query("SELECT word FROM broker") != [("undone",)]
+
+
 def test_a_session_that_is_older_than_a_migration_goes_on(s):
     """What it has prepared was planned for the tables as they were."""
     account = new_account(s)

@@ -325,6 +325,25 @@ def test_who_writes_to_its_lines_at_the_same_moment_without_the_lock_loses_nothi
     }
 
 
+def test_a_statement_that_was_planned_for_empty_tables_reads_only_the_lines_asked_for(s):
+    """A session plans once, and a new installation's tables are full before anybody has counted their rows."""
+    account = new_account(s)
+    for number in range(1, 9):  # after some times Postgres keeps the plan
+        parse(s, account, new_orders(number, price=f"{number}.00", lines=4))
+    many = [f"{ORDER} {n} A 1 1.00 Ann Bath" for n in range(10**13, 10**13 + 2000)]
+    parse(s, account, flat(NEW, 50, HEADER, many, hour=50))
+    read = (
+        "SELECT pg_stat_force_next_flush(), sum(idx_tup_fetch + coalesce(seq_tup_read, 0)) AS n"
+        " FROM pg_stat_user_tables WHERE relname IN ('order_lines', 'buyers')"
+    )
+    s.db.query(read)
+    before = s.db.query(read)[0].n
+
+    assert parse(s, account, new_orders(99, price="9.99", lines=6)) == "parsed 6 rows: 2 new, 4 changed"
+    s.db.query(read)
+    assert s.db.query(read)[0].n - before < 100
+
+
 # ------------------------------------------------------------------------------------------------------------ digests
 
 
