@@ -60,13 +60,19 @@ class Unreadable(Exception):
         self.column = column
 
 
+def unpadded(cell: str) -> str:
+    """A cell without its padding; nothing where it is blank, as it is with nothing but white space of any kind."""
+    cell = cell.strip(" ")
+    return "" if cell.isspace() else cell
+
+
 def read_cell(cell: str, kind: CellType, style: Style) -> str | None:
     """The value of a cell in canonical form, None where it is blank. Raises Unreadable.
 
-    Blanks around it are Amazon's padding; a cell of nothing but white space is blank.
+    Blanks around it are Amazon's padding.
     """
-    cell = cell.strip(" ")
-    if not cell or cell.isspace():
+    cell = unpadded(cell)
+    if not cell:
         return None
     if "\0" in cell:
         raise Unreadable("holds a NUL character, which Postgres does not take")

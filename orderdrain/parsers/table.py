@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orderdrain.errors import NotAReport
 from orderdrain.families import EXTRA, LINE_KEY, Column, Family
-from orderdrain.parsers.cells import Unreadable, read_cell
+from orderdrain.parsers.cells import Unreadable, read_cell, unpadded
 from orderdrain.parsers.rows import CONTINUED, Line, ParsedReport, Rejected, Scanned
 from orderdrain.parsers.twins import Twin, Twins
 
@@ -75,16 +75,16 @@ class _Layout:
 
     def key_of(self, cells: Sequence[str]) -> tuple[str, ...]:
         """The key; where lines have no id, all of it but the number (`SK-1#`); empty where there is none."""
-        own = tuple(cells[self.at[field]].strip(" ") for field in self.key)
+        order = tuple(unpadded(cells[self.at[field]]) for field in self.key)
         if not self.line_key:
-            return own
-        told = ((field, cells[self.at[field]].strip(" ")) for field in self.line_key if field in self.at)
-        field, said = next(((field, said) for field, said in told if said), ("", ""))
-        return (*own, said if not said or field == self.line_key[0] else f"{said}#")
+            return order
+        told = ((field, unpadded(cells[self.at[field]])) for field in self.line_key if field in self.at)
+        field, own = next(((field, own) for field, own in told if own), ("", ""))
+        return (*order, own if not own or field == self.line_key[0] else f"{own}#")
 
     def continues(self, cells: Sequence[str]) -> bool:
         """Whether the row has ids, and nothing else of what a line must have."""
-        blank = bool(self.required) and not any(cells[at].strip() for at, _ in self.required)
+        blank = bool(self.required) and not any(unpadded(cells[at]) for at, _ in self.required)
         return blank and all(self.key_of(cells))
 
 

@@ -99,6 +99,16 @@ def test_an_id_that_is_blank_falls_back_to_the_sku():
     assert keys(*rows, names=WITH_ID) == [("1", "SK-1#1"), ("1", "00000000000001"), ("1", "SK-1#2")]
 
 
+@pytest.mark.parametrize("blank", ["", " ", "  ", "\u00a0", "\u3000", "\x0b", "\u3000 "])
+def test_what_is_blank_as_a_cell_is_blank_as_a_key(blank: str):
+    """Of whatever white space: as an id or a SKU it would be the same for all lines of an order, and lose all but one."""
+    ids = [row(1, WITH_ID, order_item_id=blank, sku=sku) for sku in ("A", "B", "C")]
+    skus = [row(1, WITH_ID, order_item_id=blank, sku=blank)] * 2
+
+    assert keys(*ids, names=WITH_ID) == [("1", "A#1"), ("1", "B#1"), ("1", "C#1")]
+    assert keys(*skus, names=WITH_ID) == [("1", "B0TEST0001#1"), ("1", "B0TEST0001#2")]
+
+
 def test_a_layout_without_sku_is_known_by_the_asin():
     """Exports of a few columns have the one or the other."""
     names = [name for name in NAMES if name != "sku"]
