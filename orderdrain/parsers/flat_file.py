@@ -8,6 +8,7 @@ at LF or CRLF only; the other characters that Unicode calls line ends stand insi
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
@@ -17,7 +18,7 @@ from orderdrain.families import EXTRA, Column, Family
 from orderdrain.parsers.cells import Unreadable
 from orderdrain.parsers.decoding import Decoded, blocks, kind_of_body, text
 from orderdrain.parsers.rows import NOTHING, ParsedReport
-from orderdrain.parsers.table import Row, Table, read_table
+from orderdrain.parsers.table import ORDER_ID, Row, Table, read_table
 from orderdrain.parsers.usual import UsualLines, may_be_usual, usual_layout
 
 if TYPE_CHECKING:
@@ -28,16 +29,22 @@ if TYPE_CHECKING:
 
 #: Characters in a line: what is longer is no file of lines.
 MAX_LINE = 4_000_000
+# What ends lines elsewhere, and NUL: never in the name of a column.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def read_flat_file(file: BinaryIO, family: Family, decoded: Decoded, style: Style) -> ParsedReport:
     """Understands the header. Raises NotAReport, here or while the rows are read: HTML, a column missing, a file cut in
-    a line."""
+    a line. A header alone says that there is nothing: so it must be a header, and whole."""
     header = next(_lines(text(file, decoded.encoding)), None)
     if header is None:
+        if family.snapshot:
+            raise NotAReport("the body is empty, without so much as a header: that proves nothing")
         return ParsedReport(family, decoded.encoding, decoded.reason, lambda: NOTHING)
     comma = "\t" not in header.text and "," in header.text
     columns = _columns(header.text, family, comma=comma)
+    if not header.ended:
+        raise NotAReport("the file is cut in its header, which has no line end")
     report = read_table(
         family, columns, lambda: _rows(file, decoded.encoding, len(columns), comma=comma), decoded, style
     )
@@ -56,16 +63,25 @@ def _columns(header: str, family: Family, *, comma: bool) -> tuple[Column, ...]:
         names = [name.strip("\ufeff \r\n\v\f").lower() for name in _split(header, comma=comma)]
     except Unreadable as bad:
         raise NotAReport(f"the header {bad.reason}") from bad
+    if at := _place(_CONTROL, names):
+        raise NotAReport(f"the header has a control character, or another line end than LF, in column {at:,}")
     # Before its names are told: where a file has no header, the first line is a buyer's.
     lacking = [column.name for column in family.columns if column.required and column.name.lower() not in names]
     if lacking:
         raise NotAReport(f"the header ({len(names):,} names) lacks {', '.join(lacking)}")
+    if at := _place(ORDER_ID, [name.upper() for name in names]):
+        raise NotAReport(f"the header has an order id in column {at:,}: a row is glued to it")
     twice = sorted(name for name, times in Counter(names).items() if name and times > 1)
     if twice:
         raise NotAReport(f"the header has {', '.join(twice)} twice: which of them holds is not sure")
     return tuple(
         family.by_name.get(name, Column(name or f"column {at}", personal=EXTRA)) for at, name in enumerate(names, 1)
     )
+
+
+def _place(pattern: re.Pattern[str], names: Sequence[str]) -> int | None:
+    """The column, from 1, of the first name in which this stands."""
+    return next((at for at, name in enumerate(names, 1) if pattern.search(name)), None)
 
 
 def _rows(file: BinaryIO, encoding: str, width: int, *, comma: bool) -> Iterator[Row]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MAX_CONTINUATIONS = 10_000
 
 # Amazon's own form of the ids. In a row whose cells are shifted, anything else may be a name.
-_ORDER_ID = re.compile(r"[A-Z0-9]{3}-[0-9]{7}-[0-9]{7}")
+ORDER_ID = re.compile(r"[A-Z0-9]{3}-[0-9]{7}-[0-9]{7}")
 _ORDER_ITEM_ID = re.compile(r"[0-9]{13,15}")
 
 
@@ -259,7 +259,7 @@ class Table:
             for at in (self._layout.at.get("order_id"), self._layout.at.get("order_item_id"))
         )
         whole = len(row.cells) == self._layout.width
-        is_order_id = _ORDER_ID.fullmatch(order_id) is not None
+        is_order_id = ORDER_ID.fullmatch(order_id) is not None
         return Rejected(
             row.number,
             bad.column,

@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orderdrain.errors import GiveUp, NotAReport
+from orderdrain.families import REPORT_TYPES
 from orderdrain.parsers import Line, Rejected, open_report, rows, table
 
 FLAT = "_GET_FLAT_FILE_ORDERS_DATA_"
+UNSHIPPED = "GET_FLAT_FILE_ACTIONABLE_ORDER_DATA_SHIPPING"
 US = "ATVPDKIKX0DER"
 NAMES = [
     "order-id",
@@ -149,12 +151,49 @@ def test_a_body_that_is_no_report_says_what_it_is(body: str, reason: str):
         read(body)
 
 
-@pytest.mark.parametrize("lines", [("",), ("", "  ", "\t\t"), (HEADER,), (HEADER, ""), ("", HEADER, "\t" * 11, "")])
+@pytest.mark.parametrize("lines", [("",), ("", "  ", "\t\t"), (HEADER, ""), ("", HEADER, "\t" * 11, "")])
 def test_nothing_sold_is_an_empty_report(lines: tuple[str, ...]):
     """Header only, blank lines only, or no byte at all: done, and no error."""
     report, told, rejected = read(*lines)
 
     assert (report.empty, report.rows, told, rejected) == (True, 0, [], [])
+
+
+@pytest.mark.parametrize("report_type", [FLAT, "GET_FLAT_FILE_ALL_ORDERS_DATA_BY_LAST_UPDATE_GENERAL", UNSHIPPED])
+def test_a_header_with_its_rows_in_it_is_no_empty_report(report_type: str):
+    """Lines that end in CR alone, a line end lost, a download cut in its first line: rows that nobody would miss."""
+    names = [column.name for column in REPORT_TYPES[report_type].family.columns]
+    order = next(name for name in names if "order-id" in name)
+    names = [order, *(name for name in names if name != order)]
+    cells = ["701-0000000-0000001", *(["Morvenna"] * (len(names) - 1))]
+    header, first = "\t".join(names), "\t".join(cells)
+    for body, reason in (
+        (f"{header}\r{first}\r", f"a control character, or another line end than LF, in column {len(names)}$"),
+        (f"{header}\u2028{first}\n", f"a control character, or another line end than LF, in column {len(names)}$"),
+        (f"{header}\t{first}\n", f"an order id in column {len(names) + 1}: a row is glued to it$"),
+        (f"{header}{first}\n", f"an order id in column {len(names)}: a row is glued to it$"),
+        (f"{header}\tsome-oth", "the file is cut in its header"),
+        (header, "the file is cut in its header"),
+    ):
+        with pytest.raises(NotAReport, match=reason) as refused:
+            read(body, report_type=report_type)
+        assert "morvenna" not in str(refused.value).lower()
+
+
+@pytest.mark.parametrize("char", ["\0", "\x01", "\r", "\x1b", "\x7f", "\x85"])
+@pytest.mark.parametrize("name", ["ship{}city", "who{}knows"])
+def test_a_control_character_in_a_name_of_the_header_is_told_by_its_place(char: str, name: str):
+    """Postgres takes no NUL: found late, it looks like a bug of ours, again and again."""
+    reason = r"the header has a control character, or another line end than LF, in column 12$"
+    with pytest.raises(NotAReport, match=reason):
+        read(HEADER.replace("ship-city", name.format(char)), row(1))
+
+
+@pytest.mark.parametrize("body", ["", "\n \r\n\t\t\n", "\ufeff", "\ufeff\n"])
+def test_a_body_without_a_header_is_no_picture_with_nothing_on_it(body: str):
+    """Else a download that brought nothing would say that each order was shipped."""
+    with pytest.raises(NotAReport, match="the body is empty, without so much as a header: that proves nothing"):
+        read(body, report_type=UNSHIPPED)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
