@@ -71,7 +71,12 @@ def _columns(header: str, family: Family, *, comma: bool) -> tuple[Column, ...]:
         raise NotAReport(f"the header ({len(names):,} names) lacks {', '.join(lacking)}")
     if at := _place(ORDER_ID, [name.upper() for name in names]):
         raise NotAReport(f"the header has an order id in column {at:,}: a row is glued to it")
-    twice = sorted(name for name, times in Counter(names).items() if name and times > 1)
+    # A name that nobody has declared is told by its place: where a row is glued to the header, it is a buyer's.
+    twice = [
+        name if name in family.by_name else f"the name of column {names.index(name) + 1:,}"
+        for name, times in Counter(names).items()
+        if name and times > 1
+    ]
     if twice:
         raise NotAReport(f"the header has {', '.join(twice)} twice: which of them holds is not sure")
     return tuple(

@@ -135,6 +135,14 @@ def test_a_header_with_a_name_twice_is_refused():
         read(HEADER.replace("ship-city", "SKU"), row(1))
 
 
+def test_a_name_that_stands_twice_is_told_only_where_it_is_declared():
+    """Where a part of a row is glued to the header, it is a buyer's name."""
+    with pytest.raises(NotAReport) as refused:
+        read(f"{HEADER}\tJane Doe\tsku\tJane Doe\tBristol", row(1))
+
+    assert str(refused.value) == ("the header has sku, the name of column 13 twice: which of them holds is not sure")
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
