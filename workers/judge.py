@@ -249,8 +249,9 @@ def _same(cells: dict[str, str], row: dict[str, Any], columns: Columns) -> bool:
 
 
 def _equal(told: str, stored: Any, kind: str) -> bool:
-    if not told or stored is None:
-        return not told and stored is None
+    is_blank = told in ("", "--")
+    if is_blank or stored is None:
+        return is_blank and stored is None
     if kind == "number":
         return Decimal(told) == stored
     if kind == "flag":

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from orderdrain.families import CellType
     from orderdrain.marketplaces import Style
 
-    #: A cell that is not blank, and how its marketplaces write -> the value; None where the cell says "unknown".
-    Reader = Callable[[str, Style], str | None]
+    #: A cell that is not blank, and how its marketplaces write -> the value.
+    Reader = Callable[[str, Style], str]
 
 #: No amount of money is longer, and Postgres keeps each of its digits.
 MAX_MONEY = 40
@@ -27,6 +27,7 @@ MAX_MONEY = 40
 MAX_CODE = 200
 MAX_INTEGER = 2**31 - 1
 
+# Amazon's words for "nothing", in cells of any type.
 _BLANK = frozenset(("--", "N/A", "n/a"))
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SPREADSHEET = re.compile(r"[0-9]+([.,][0-9]+)?[eE][+-]?[0-9]+|[0-9]+[.,][0-9]+|#+")
@@ -61,9 +62,9 @@ class Unreadable(Exception):
 
 
 def unpadded(cell: str) -> str:
-    """A cell without its padding; nothing where it is blank, as it is with nothing but white space of any kind."""
+    """A cell without its padding; nothing where it is blank, also with white space of any kind, or a word for it."""
     cell = cell.strip(" ")
-    return "" if cell.isspace() else cell
+    return "" if cell.isspace() or cell in _BLANK else cell
 
 
 def read_cell(cell: str, kind: CellType, style: Style) -> str | None:
@@ -99,9 +100,7 @@ def _id(cell: str, _style: Style) -> str:
     return cell
 
 
-def _integer(cell: str, _style: Style) -> str | None:
-    if cell in _BLANK:
-        return None
+def _integer(cell: str, _style: Style) -> str:
     if not _INTEGER.fullmatch(cell):
         raise Unreadable(f"is not a whole number ({len(cell):,} characters)")
     number = int(cell)
@@ -111,10 +110,8 @@ def _integer(cell: str, _style: Style) -> str | None:
 
 
 @lru_cache(maxsize=4096)
-def _money(cell: str, style: Style) -> str | None:
+def _money(cell: str, style: Style) -> str:
     """Exactly the digits that Amazon wrote; `1.210,00 €` only where the marketplaces write so."""
-    if cell in _BLANK:
-        return None
     amount = cell.removeprefix(style.symbol).removesuffix(style.symbol) if style.symbol else cell
     amount = amount.strip(" \u00a0\u202f")
     if len(amount) > MAX_MONEY:
@@ -129,19 +126,15 @@ def _money(cell: str, style: Style) -> str | None:
     raise Unreadable(f"is not an amount of money ({len(cell):,} characters)")
 
 
-def _currency(cell: str, _style: Style) -> str | None:
-    if cell in _BLANK:
-        return None
+def _currency(cell: str, _style: Style) -> str:
     if not _CURRENCY.fullmatch(cell):
         raise Unreadable(f"is not a currency of three letters ({len(cell):,} characters)")
     return cell
 
 
 @lru_cache(maxsize=4096)
-def _timestamp(cell: str, style: Style) -> str | None:
+def _timestamp(cell: str, style: Style) -> str:
     """The instant in UTC. A date alone is its midnight in UTC; 05-17-2011 is the form of the old American reports."""
-    if cell in _BLANK:
-        return None
     try:
         if found := _INSTANT.fullmatch(cell):
             return _instant(found).isoformat()
@@ -174,9 +167,7 @@ def _instant(found: re.Match[str]) -> datetime:
     return datetime(year, month, day, hour, minute, second, microsecond, tzinfo=zone).astimezone(UTC)
 
 
-def _boolean(cell: str, _style: Style) -> str | None:
-    if cell in _BLANK:
-        return None
+def _boolean(cell: str, _style: Style) -> str:
     found = _BOOLEAN.get(cell.lower())
     if found is None:
         raise Unreadable(f"is neither true nor false ({len(cell):,} characters)")

@@ -16,7 +16,7 @@ from itertools import accumulate, chain, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from orderdrain.families import LINE_KEY
-from orderdrain.parsers.cells import read_cell
+from orderdrain.parsers.cells import read_cell, unpadded
 from orderdrain.parsers.rows import CONTINUED
 
 if TYPE_CHECKING:
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 #: A line of a file: its number from 1, its bytes in UTF-8 without the line end.
 RawLine = tuple[int, bytes]
 
-# A text: no control character, no padding, and it begins with nothing that in UTF-8 may be white space of Unicode's;
-# but for the wide blank (E3 80 80), since most Japanese letters begin like that.
-_FIRST, _REST, _LAST = rb"[^\x00-\x20\xc2\xe1\xe2]", rb"[^\x00-\x1f]", rb"(?<! )"
+# A text: no control character, no padding, no word for a blank cell (--, N/A), and it begins with nothing that in UTF-8
+# may be white space of Unicode's; but for the wide blank (E3 80 80), since most Japanese letters begin like that.
+_FIRST = rb"(?![-Nn](?:-|/[Aa])(?:\t|\Z))[^\x00-\x20\xc2\xe1\xe2]"
+_REST, _LAST = rb"[^\x00-\x1f]", rb"(?<! )"
 _WIDE_BLANK = b"\xe3\x80\x80"
 # The days that each year has; 29 February is left to whoever knows which years have it.
 _DAY = rb"(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
@@ -132,7 +133,8 @@ class UsualLayout:
     def names_buyer(self, line: bytes) -> bool:
         """Whether the line says any of it."""
         cells = line.split(b"\t")
-        return any(cells[at].strip() for at in self._who_and_where if at < len(cells))
+        told = (cells[at].strip() for at in self._who_and_where if at < len(cells))
+        return any(cell and unpadded(cell.decode()) for cell in told)
 
     def key_of(self, line: bytes) -> bytes | None:
         """The order's id, a tab, and what tells the line from others; None where these are no ids."""
@@ -142,6 +144,9 @@ class UsualLayout:
     def read(self, line: bytes) -> UsualLine | None:
         """What the line says; None where it is not usual."""
         found = self._matches(line)
+        if found is None and b"\t--\t" in line:
+            # Blank: each shipment of Japan has it for a town.
+            found = self._matches(line.replace(b"\t--\t", b"\t\t"))
         if found is None or (b"\xe3" in line and b"\t" + _WIDE_BLANK in b"\t" + line):
             return None
         cells = found.group(*self._groups)

@@ -97,11 +97,12 @@ TEXT = (
         "a\rb",
         "\\N",
     ),
-    *("\\", "\\.", 'a "b', "\u65e5\u672c", "\u201cx\u201d", "\u00e9", "\U0001f600", "{}", "--", "\u00a3 5", "\x7f"),
+    *("\\", "\\.", 'a "b', "\u65e5\u672c", "\u201cx\u201d", "\u00e9", "\U0001f600", "{}", "\u00a3 5", "\x7f"),
+    *("--", "N/A", "n/a", "-- ", "---", "--x", "N/Ax", "n/A", "-", "N", "NA"),
 )
 ID = ("", "01234567890123", "1E13", "123e5", "5e-3", "A-1", "a_b", " 012", "#", "x y", "\u00e9", "-1", "0" * 65)
-ID += ("\u00a0", "\x0b")
-CODE = ("", "SK-1", "x" * 200, "x" * 201, "\u00e9" * 200, "\u65e5" * 200, " a", "a\\b")
+ID += ("\u00a0", "\x0b", "--")
+CODE = ("", "SK-1", "x" * 200, "x" * 201, "\u00e9" * 200, "\u65e5" * 200, " a", "a\\b", "--", "N/A", "Nylon", "-x")
 CELLS = {
     NEW: {
         "order-id": (ORDER, ORDER, "111-0000002-0000000", *ID[:4]),
@@ -186,6 +187,29 @@ def test_a_text_of_any_kind_is_the_same_in_both_ways(s, report_type):
 
     table = "order_lines" if report_type == NEW else "all_order_lines"
     assert len({row["digest"] is None for row in rows(s, account, table)}) == 2, "each way is gone by some"
+
+
+@pytest.mark.parametrize("word", ["--", "N/A", "\u00a0"])
+def test_a_word_for_nothing_replaces_no_address(s, word):
+    """JP's shipments have `--` for a town; as a text it would be the whole of an address, and replace the one known."""
+    header = "shipment-item-id amazon-order-id shipment-id sku quantity-shipped recipient-name ship-address-1 ship-city"
+    known = flat(FBA, 1, header, [f"D1 {ORDER} S1 A 1 Ann Street_1 Tokyo"], hour=1)
+    withheld = flat(FBA, 2, header, [f"D1 {ORDER} S1 A 1 . . {word}"], hour=2)
+    with mock.patch("orderdrain.pipeline.log.warning") as warned:
+        account = both_ways(s, known, withheld)
+
+    assert warned.call_count == 2, "each way has noticed that it names nobody"
+    (buyer,) = rows(s, account, "buyers")
+    assert (buyer["recipient_name"], buyer["ship_address_1"], buyer["ship_city"]) == ("Ann", "Street 1", "Tokyo")
+
+
+def test_a_dash_alone_makes_no_line_unusual(s):
+    """Else each file of Japan's shipments would go the long way."""
+    header = "shipment-item-id amazon-order-id shipment-id sku quantity-shipped recipient-name ship-city ship-country"
+    account = both_ways(s, flat(FBA, 1, header, [f"D1 {ORDER} S1 A 1 Ann -- JP"], hour=1))
+
+    assert [row["ship_city"] for row in rows(s, account, "buyers")] == [None]
+    assert None not in digests(s, account, "fba_shipment_lines")
 
 
 # -------------------------------------------------------------------------------------------------------- known lines

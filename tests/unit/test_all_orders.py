@@ -99,9 +99,9 @@ def test_an_id_that_is_blank_falls_back_to_the_sku():
     assert keys(*rows, names=WITH_ID) == [("1", "SK-1#1"), ("1", "00000000000001"), ("1", "SK-1#2")]
 
 
-@pytest.mark.parametrize("blank", ["", " ", "  ", "\u00a0", "\u3000", "\x0b", "\u3000 "])
+@pytest.mark.parametrize("blank", ["", " ", "  ", "\u00a0", "\u3000", "\x0b", "\u3000 ", "--", "N/A"])
 def test_what_is_blank_as_a_cell_is_blank_as_a_key(blank: str):
-    """Of whatever white space: as an id or a SKU it would be the same for all lines of an order, and lose all but one."""
+    """Of whatever white space, or a word for it: as an id or a SKU it would be the same for all lines of an order, and lose all but one."""
     ids = [row(1, WITH_ID, order_item_id=blank, sku=sku) for sku in ("A", "B", "C")]
     skus = [row(1, WITH_ID, order_item_id=blank, sku=blank)] * 2
 

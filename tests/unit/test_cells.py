@@ -27,10 +27,10 @@ def test_a_blank_cell_is_null_whatever_its_type(kind, cell):
     assert read_cell(cell, kind, US) is None
 
 
-@pytest.mark.parametrize("kind", ["integer", "money", "currency", "timestamp", "boolean"])
-@pytest.mark.parametrize("cell", ["--", "N/A"])
-def test_a_dash_says_unknown_where_a_value_is_meant(kind, cell):
-    """Amazon writes them for money that does not apply."""
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("cell", ["--", "N/A", "n/a", " -- "])
+def test_a_dash_says_unknown_whatever_the_type(kind, cell):
+    """Amazon writes them for money that does not apply, and for a town in Japan: as a text it would replace the address."""
     assert read_cell(cell, kind, US) is None
 
 
@@ -45,7 +45,9 @@ def test_text_is_kept_as_sent():
         "a\u0085b\u2028c\vd\fe",
         "\\N",
         "\\.",
-        "--",
+        "---",
+        "n/A",
+        "-- or N/A",
     ):
         assert read_cell(f" {said}  ", "text", US) == said
 

@@ -261,7 +261,7 @@ def test_a_text_that_looks_like_damage_is_kept_as_it_is_in_every_report_type(rep
         "'; DROP TABLE",
         "a\u0085b\u2028c\vd\fe",
         "x" * 200_000,
-        "--",
+        "---",
         "👩\u200d👧 \u202ex\u202c",
     ]
     flat = Flat(report_type)
