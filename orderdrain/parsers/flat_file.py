@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Characters in a line: what is longer is no file of lines.
 MAX_LINE = 4_000_000
+# A cell of a comma file may be as long as a line; csv's own limit is 131,072.
+csv.field_size_limit(MAX_LINE)
 # What ends lines elsewhere, and NUL: never in the name of a column.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -95,8 +97,11 @@ def _rows(file: BinaryIO, encoding: str, width: int, *, comma: bool) -> Iterator
     next(lines)
     for line in lines:
         row = _row(line.number, line.text, width, comma=comma)
-        if row.bad and not line.ended and 0 < len(row.cells) < width:
-            raise _cut(line.number, len(row.cells))
+        if row.bad and not line.ended:
+            # A cell whose quote is still open is one that another quote would close.
+            closed = () if row.cells else _row(line.number, line.text + '"', width, comma=comma).cells
+            if closed or 0 < len(row.cells) < width:
+                raise _cut(line.number, len(closed or row.cells))
         yield row
 
 

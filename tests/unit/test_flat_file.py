@@ -275,6 +275,31 @@ def test_a_comma_file_may_quote_its_cells():
     assert [r.line for r in rejected] == [3]
 
 
+@pytest.mark.parametrize("cell", ['"Mug, bl', '"', '"Mug, ""', '"Mug, ""blue'])
+@pytest.mark.parametrize(("column", "cells"), [("product-name", 6), ("ship-city", 12)])
+def test_a_comma_file_that_ends_within_quotes_is_cut(column: str, cells: int, cell: str):
+    """As one that ends elsewhere in a row: the rows after it are missing, not this one alone."""
+    whole = row(2, **{column.replace("-", "_"): "@"}).replace("\t", ",").partition("@")[0]
+    with pytest.raises(NotAReport, match=f"cut: it ends in line 3, after {cells} cells$"):
+        read(HEADER.replace("\t", ","), row(1).replace("\t", ","), whole + cell)
+
+
+def test_a_last_row_with_a_quote_out_of_place_is_rejected_alone():
+    """It has its end: nothing is missing after it."""
+    last = row(2, product_name='"Mug" blue').replace("\t", ",")
+    _, told, rejected = read(HEADER.replace("\t", ","), row(1).replace("\t", ","), last)
+
+    assert ([line["number"] for line in told], [r.line for r in rejected]) == ([2], [3])
+
+
+def test_a_quoted_cell_of_a_comma_file_may_be_as_long_as_any():
+    """Gift messages of 200 kB are kept, whatever parts the cells."""
+    title = "x, " * 70_000 + "x"
+    _, (line,), _ = read(HEADER.replace("\t", ","), row(1, product_name=f'"{title}"').replace("\t", ","), "")
+
+    assert line["product_name"] == title
+
+
 @pytest.mark.parametrize(
     ("column", "cell"),
     [
