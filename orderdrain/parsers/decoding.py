@@ -1,6 +1,7 @@
 """Bytes to text: gzip by content, then which charset, and why that one.
 
-The rule, in order: a byte order mark wins; a body that has bytes beyond ASCII and is valid UTF-8 to its end is UTF-8,
+The rule, in order: a byte order mark wins; a body in ASCII is that, unless it has escapes and a label that has a
+meaning for them (ISO-2022-JP); a body that has bytes beyond ASCII and is valid UTF-8 to its end is UTF-8,
 whatever its label says; else the charset of the label, if the bytes fit it; else that of the XML declaration, which is
 a label too; else the one that the account's marketplaces agree on, if the bytes fit that; else the report is set aside.
 Nothing is ever replaced or left out: a replaced character would be a wrong name on a parcel.
@@ -47,8 +48,8 @@ _SPELT = {"x-sjis": "cp932", "windows-31j": "cp932"}
 # Charsets of which each byte is a character.
 _ONE_BYTE = re.compile(r"iso8859-\d+|cp12\d\d|koi8-[ru]")
 _ALL_BYTES = bytes(range(256))
-# Charsets that extend ASCII and keep no state. Python's other codecs (utf-7, idna, rot13...) are never meant.
-_TEXT_CODEC = re.compile(r"utf-8|iso8859-\d+|cp12\d\d|koi8-[ru]|gb18030|big5|big5hkscs|cp949|cp950|euc_\w+")
+# Charsets that extend ASCII. Python's other codecs (utf-7, idna, rot13...) are never meant.
+_TEXT_CODEC = re.compile(r"utf-8|iso2022_\w+|iso8859-\d+|cp12\d\d|koi8-[ru]|gb18030|big5|big5hkscs|cp949|cp950|euc_\w+")
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,12 @@ def decide(file: BinaryIO, *, content_type: str | None, marketplaces: Sequence[s
             return Decoded(encoding, "byte order mark" + _noted(labels, encoding))
 
     ascii_only, utf8 = _ascii_or_utf8(file)
+    meant = [_meant(label) for _, label in labels]
     if ascii_only:
-        return Decoded("ascii", "no byte beyond ASCII")
+        return _escaped(file, labels, meant) or Decoded("ascii", "no byte beyond ASCII")
     if utf8:
         return Decoded("utf-8", "valid UTF-8 with bytes beyond ASCII" + _noted(labels, "utf-8"))
 
-    meant = [_meant(label) for _, label in labels]
     for (what, label), charset in zip(labels, meant, strict=True):
         if charset and charset != "utf-8" and _fits(file, charset):
             return Decoded(charset, f"{what} {label}")
@@ -162,6 +163,16 @@ def _ascii_or_utf8(file: BinaryIO) -> tuple[bool, bool]:
     except UnicodeDecodeError:
         return False, False
     return ascii_only, True
+
+
+def _escaped(file: BinaryIO, labels: Sequence[tuple[str, str]], meant: Sequence[str | None]) -> Decoded | None:
+    """The charset of a body whose letters stand between escapes, each of them in ASCII; None where there are none."""
+    for (what, label), charset in zip(labels, meant, strict=True):
+        if charset and charset.startswith("iso2022") and any(b"\x1b" in block for block in blocks(file)):
+            if not _fits(file, charset):
+                raise NotAReport(f"the charset is unknown: the body has escapes, but {what} {label} does not fit")
+            return Decoded(charset, f"{what} {label}")
+    return None
 
 
 def _holds_utf8(file: BinaryIO) -> bool:

@@ -75,6 +75,16 @@ def test_the_label_is_read_as_what_it_means(label: str, encoding: str, said: str
     assert decoded(said.encode(encoding), label) == (encoding, said)
 
 
+def test_letters_between_escapes_are_those_of_the_label():
+    """ISO-2022-JP writes each letter in two bytes of ASCII: taken for ASCII it would be stored as nonsense."""
+    label, said = "text/plain; charset=ISO-2022-JP", "order-id\n商品\tx\n" * 40_000
+    assert decoded(said.encode("iso2022_jp"), label, JP) == ("iso2022_jp", said)
+    assert decoded(b"order-id\nMug", label, JP)[0] == "ascii"
+    assert decoded(b"order-id\n\x1bMug", "text/plain; charset=UTF-8", JP)[0] == "ascii"
+    with pytest.raises(NotAReport, match="has escapes, but label ISO-2022-JP does not fit"):
+        decoded(b"order-id\n\x1b$B>&\x1b(Q", label, JP)
+
+
 @pytest.mark.parametrize("byte", [0x81, 0x8D, 0x8F, 0x90, 0x9D])
 def test_a_byte_that_windows_1252_does_not_have_fits_no_label(byte: int):
     """A decoder that lets it through would hide that the body is in another charset."""
