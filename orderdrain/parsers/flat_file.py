@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Characters in a line: what is longer is no file of lines.
 MAX_LINE = 4_000_000
+#: Names in a header: Amazon's widest layout has 73.
+MAX_COLUMNS = 2000
 # A cell of a comma file may be as long as a line; csv's own limit is 131,072.
 csv.field_size_limit(MAX_LINE)
 # What ends lines elsewhere, and NUL: never in the name of a column.
@@ -65,6 +67,8 @@ def _columns(header: str, family: Family, *, comma: bool) -> tuple[Column, ...]:
         names = [name.strip("\ufeff \r\n\v\f").lower() for name in _split(header, comma=comma)]
     except Unreadable as bad:
         raise NotAReport(f"the header {bad.reason}") from bad
+    if len(names) > MAX_COLUMNS:
+        raise NotAReport(f"the header has {len(names):,} names, more than {MAX_COLUMNS:,}: this is no order report")
     if at := _place(_CONTROL, names):
         raise NotAReport(f"the header has a control character, or another line end than LF, in column {at:,}")
     # Before its names are told: where a file has no header, the first line is a buyer's.

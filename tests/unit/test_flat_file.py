@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tracemalloc
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from orderdrain.errors import GiveUp, NotAReport
 from orderdrain.families import REPORT_TYPES
-from orderdrain.parsers import Line, Rejected, open_report, rows, table
+from orderdrain.parsers import Line, Rejected, flat_file, open_report, rows, table
 
 FLAT = "_GET_FLAT_FILE_ORDERS_DATA_"
 UNSHIPPED = "GET_FLAT_FILE_ACTIONABLE_ORDER_DATA_SHIPPING"
@@ -133,6 +134,16 @@ def test_a_header_with_a_name_twice_is_refused():
     """Which of the two holds is not known, so neither is taken."""
     with pytest.raises(NotAReport, match="sku twice"):
         read(HEADER.replace("ship-city", "SKU"), row(1))
+
+
+def test_a_header_of_more_names_than_any_report_has_is_refused_at_once(monkeypatch: pytest.MonkeyPatch):
+    """What understands each of them, and is made for each layout, would take half a minute for 64,000."""
+    wide = [f"column-{n}" for n in range(flat_file.MAX_COLUMNS - len(NAMES))]
+    assert len(read("\t".join([HEADER, *wide]), row(1) + "\t" * len(wide))[1]) == 1
+
+    monkeypatch.setattr(flat_file, "may_be_usual", mock.Mock(side_effect=AssertionError("it was understood")))
+    with pytest.raises(NotAReport, match="the header has 2,001 names, more than 2,000: this is no order report"):
+        read("\t".join([HEADER, *wide, "one-more"]), row(1))
 
 
 def test_a_name_that_stands_twice_is_told_only_where_it_is_declared():
