@@ -73,6 +73,19 @@ class Database:
                     cursor.rollback()
                 raise
 
+    @contextmanager
+    def for_show(self) -> Iterator[Cursor]:
+        """A cursor in a transaction that is rolled back at its end, in a session of its own: what this thread does
+        meanwhile by `self` is committed as always."""
+        own = Database(self.url)
+        try:
+            with own.transaction() as cursor:
+                yield cursor
+                cursor.rollback()
+                cursor.begin()
+        finally:
+            own.close()
+
     def query(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = (), *, prepared: bool = False) -> list[Any]:
         """The rows of one statement in a transaction of its own; `prepared` as `execute_prepared`. Postgres begins and
         commits it by itself, in one round trip; `transaction` takes two."""

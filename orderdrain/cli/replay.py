@@ -17,7 +17,8 @@ from orderdrain.policy import PROGRESS_SECONDS
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from orderdrain.replaying import Replayed
+    from orderdrain.orders import Difference
+    from orderdrain.replaying import Replayed, Settled
     from orderdrain.reports import ReportKey
 
 
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 @click.option("--type", "report_type", metavar="T", help="Every report of this type.")
 @click.option("--since", metavar="D", type=day, help="Every report that Amazon finished since this day, UTC.")
 @click.option("--dry-run", is_flag=True, help="Change nothing; print the difference that it would make.")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(0), help="Changes printed, a report.")
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(0), help="Changes printed, a report and in all."
+)
 @click.option("--yes", is_flag=True, help="Do not ask, whatever the number.")
 @json_option
 def replay(
@@ -46,6 +49,12 @@ def replay(
 
     What a report tells now takes the place of what it told before; what a newer report told stays. A quarantined report
     that can be read goes on to be acknowledged. The difference names columns and values, of buyers only how many.
+
+    Printed is what each report does to what the ones before it left, and, of several, for each account and family what
+    all of them do: the table before beside the table after, with what is taken away at the end since no report tells
+    it. A dry run does all of that in one transaction a family, and rolls it back: it holds the account's lock until
+    then, so the parsing of the account's reports waits. A real run commits each report, and lets others in between:
+    what they write is in the whole too.
 
     \b
     examples:
@@ -87,7 +96,8 @@ class _Shown:
     def __init__(self, total: int, *, as_json: bool) -> None:
         self._total, self._as_json = total, as_json
         self._rows: list[dict[str, Any]] = []
-        self._sentences: list[str] = []
+        self._settled: list[Settled] = []
+        self._last: Difference | None = None
         self._columns = Counter[str]()
         self._done = self._failed = self._worst = 0
         self._begun = self._told_at = time.monotonic()
@@ -101,7 +111,7 @@ class _Shown:
             if not self._as_json:
                 say(str(outcome))
         else:
-            self._columns.update(outcome.difference.columns)
+            self._last = outcome.difference
             if self._as_json:
                 self._rows.append(_as_row(outcome))
             else:
@@ -111,16 +121,30 @@ class _Shown:
             left = (self._told_at - self._begun) * (self._total - self._done) / self._done
             say(f"{self._done:,} of {self._total:,} reports, some {left:,.0f} s remain")
 
-    def settled(self, sentence: str) -> None:
-        if sentence:
-            self._sentences.append(sentence)
-            say(sentence)
+    def settled(self, end: Settled) -> None:
+        self._settled.append(end)
+        self._columns.update(end.difference.columns if end.difference else {})
+        # Of one report its own difference is the whole, unless something was taken away after it.
+        if not self._as_json and (end.reports > 1 or end.difference != self._last):
+            click.echo(str(end))
+            if end.difference:
+                _print_changes(end.difference)
+        if end.sentence:
+            say(end.sentence)
 
     def end(self, *, dry_run: bool) -> int:
         """The last words; returns the exit code of the worst."""
         if self._as_json:
-            columns = {"columns": dict(self._columns), "settled": self._sentences}
-            show_json({"total": self._total, "dry_run": dry_run, "rows": self._rows, **columns})
+            show_json(
+                {
+                    "total": self._total,
+                    "dry_run": dry_run,
+                    "rows": self._rows,
+                    "families": [_as_family(end) for end in self._settled],
+                    "columns": dict(self._columns),
+                    "settled": [end.sentence for end in self._settled if end.sentence],
+                }
+            )
             return self._worst
         if self._columns:
             say("columns: " + ", ".join(f"{n:,} {name}" for name, n in self._columns.most_common()))
@@ -131,12 +155,16 @@ class _Shown:
 
 def _print(replayed: Replayed) -> None:
     click.echo(str(replayed))
-    for change in replayed.difference.changes:
+    _print_changes(replayed.difference)
+
+
+def _print_changes(difference: Difference) -> None:
+    for change in difference.changes:
         told = [change["what"], change["line"]]
         if change["column"]:
             told += [change["column"], *("-" if change[when] is None else change[when] for when in ("old", "new"))]
         click.echo("\t".join(["", *told]))
-    if replayed.difference.more:
+    if difference.more:
         say("  the first of them; there are more: --limit")
 
 
@@ -149,6 +177,11 @@ def _as_row(replayed: Replayed) -> dict[str, Any]:
         "rejected_before": replayed.rejected_before,
         "difference": vars(replayed.difference),
     }
+
+
+def _as_family(end: Settled) -> dict[str, Any]:
+    difference = vars(end.difference) if end.difference else None
+    return {"account": end.account, "family": end.family, "reports": end.reports, "difference": difference}
 
 
 COMMANDS = (replay,)

@@ -26,14 +26,24 @@ from typing import TYPE_CHECKING, Any
 from orderdrain.errors import RetryLater
 from orderdrain.families import REPORT_TYPES
 from orderdrain.orders.buyers import merge_buyers
-from orderdrain.orders.difference import Difference, difference
+from orderdrain.orders.difference import Difference, difference, keep, whole_difference
 from orderdrain.orders.digests import Digests
 from orderdrain.orders.incoming import bring, make_tables
 from orderdrain.orders.lines import merge_lines
 from orderdrain.orders.snapshots import keep_snapshot, keep_snapshot_of_nothing
 from orderdrain.orders.told import Told
 from orderdrain.orders.usual import NotUsual, take_usual_lines
-from orderdrain.orders.withdrawn import look_ahead, make_room, remember, settle, untold, withdraw
+from orderdrain.orders.withdrawn import (
+    BEFORE_BUYERS,
+    before_lines,
+    empty,
+    look_ahead,
+    make_room,
+    remember,
+    settle,
+    untold,
+    withdraw,
+)
 from orderdrain.reports import RowCounts
 
 if TYPE_CHECKING:
@@ -119,17 +129,27 @@ class Orders:
         """Before many reports of an account and a family are merged `again` in this session: which told which line."""
         look_ahead(cursor, account, family)
 
-    def make_room(self, cursor: Cursor, report_type: str) -> None:
+    def make_room(self, cursor: Cursor, family: Family, *, emptied: bool = False) -> None:
         """Makes the temporary tables of `merge` where this session has none, so that a transaction which is rolled back
-        does not make them each time anew."""
-        known = REPORT_TYPES.get(report_type)
-        if known:
-            make_tables(cursor, known.family)
-            make_room(cursor, known.family)
+        does not make them each time anew. `emptied`: for the next report of the same transaction."""
+        tables = make_tables(cursor, family)
+        make_room(cursor, family)
+        if emptied:
+            empty(cursor, *tables, before_lines(family), BEFORE_BUYERS)
+
+    def keep(self, cursor: Cursor, account: str, family: Family) -> None:
+        """Keeps for this session what the account's tables hold, for `whole_difference`; they are locked as in a merge
+        for the rest of the transaction."""
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (account,))
+        keep(cursor, account, family)
 
     def difference(self, cursor: Cursor, account: str, family: Family, *, limit: int) -> Difference:
         """What a merge `again` made otherwise, in its transaction; up to `limit` changes one by one."""
         return difference(cursor, account, family, limit=limit)
+
+    def whole_difference(self, cursor: Cursor, account: str, family: Family, *, limit: int) -> Difference | None:
+        """What is otherwise than it was kept, whoever made it so; None where this session has kept nothing."""
+        return whole_difference(cursor, account, family, limit=limit)
 
     def untold(self, cursor: Cursor, account: str, family: Family) -> int:
         """How many lines are told by no report, as far as reports were merged `again`."""

@@ -1,5 +1,9 @@
 """What a report that is told again changes: the rows as they were (withdrawn.py) beside the rows as they are.
 
+Of several reports the whole difference is told as well, with what was taken away at the end: all of the account's rows
+as they were before the first of them (`keep`) beside all as they are after the last. Where one report withdraws a line
+that the next one tells, that is one change.
+
 Nothing of a buyer's is told: of personal columns only how many rows have others in a group.
 """
 
@@ -41,26 +45,77 @@ class Difference:
         return ", ".join(f"{n:,} {word}" for n, word in told if n) or "no difference"
 
 
+def keep(cursor: Cursor, account: str, family: Family) -> None:
+    """Copies the account's rows of the family, for `whole_difference` in this session."""
+    lines, buyers = _kept(family)
+    for table, rows in (
+        (lines, f"SELECT * FROM {family.table} WHERE account = %(account)s"),
+        (buyers, "SELECT * FROM buyers WHERE account = %(account)s AND family = %(family)s"),
+    ):
+        cursor.execute(f"DROP TABLE IF EXISTS pg_temp.{table}")
+        cursor.execute(f"CREATE TEMPORARY TABLE {table} AS {rows}", {"account": account, "family": family.name})
+        cursor.execute(f"ANALYZE {table}")
+
+
+def whole_difference(cursor: Cursor, account: str, family: Family, *, limit: int) -> Difference | None:
+    """What is otherwise than kept, and forgets what was; None where this session has kept nothing: it is a new one,
+    since the connection broke."""
+    lines, buyers = _kept(family)
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL AS known", (f"pg_temp.{buyers}",))
+    if not cursor.fetchone().known:
+        return None
+    found = _compared(
+        cursor,
+        account,
+        family,
+        limit,
+        f"(SELECT * FROM {family.table} WHERE account = %(account)s) a"
+        f" FULL JOIN {lines} b USING ({', '.join(family.key)}) WHERE true",
+        "(SELECT * FROM buyers WHERE account = %(account)s AND family = %(family)s) a"
+        f" FULL JOIN {buyers} b USING (order_id, line_key)",
+    )
+    cursor.execute(f"DROP TABLE {lines}, {buyers}")
+    return found
+
+
+def _kept(family: Family) -> tuple[str, str]:
+    """The temporary tables of the lines and the buyers that are kept."""
+    return f"kept_{family.name}", f"kept_{family.name}_buyers"
+
+
 def difference(cursor: Cursor, account: str, family: Family, *, limit: int) -> Difference:
     """What is otherwise than remembered, in the same transaction; up to `limit` changes one by one."""
-    found, key = Difference(), ", ".join(family.key)
-    line = f"concat_ws('/', {key})"
+    key, line_key, before, lines = ", ".join(family.key), family.key[-1], before_lines(family), lines_table(family)
+    return _compared(
+        cursor,
+        account,
+        family,
+        limit,
+        f"(SELECT {key} FROM {before} UNION SELECT {key} FROM {lines}) AS keys JOIN {family.table} a USING ({key})"
+        f" LEFT JOIN {before} b USING ({key}) WHERE a.account = %(account)s",
+        f"(SELECT order_id, line_key FROM {BEFORE_BUYERS} UNION SELECT order_id, {line_key} FROM {lines}) AS keys"
+        f" JOIN buyers a USING (order_id, line_key) LEFT JOIN {BEFORE_BUYERS} b USING (order_id, line_key)"
+        " WHERE a.account = %(account)s AND a.family = %(family)s",
+    )
+
+
+def _compared(cursor: Cursor, account: str, family: Family, limit: int, lines: str, buyers: str) -> Difference:
+    """Of rows as they are, `a`, beside those as they were, `b`: of either may be none."""
+    found, line = Difference(), f"concat_ws('/', {', '.join(family.key)})"
     cursor.execute(
         f"""
-        WITH keys AS (SELECT {key} FROM {before_lines(family)} UNION SELECT {key} FROM {lines_table(family)}),
-        compared AS (
+        WITH compared AS (
             SELECT {line} AS line, b.account IS NOT NULL AND b.as_of > {NOBODYS["as_of"]} AS was_told,
-                a.as_of > {NOBODYS["as_of"]} AS is_told,
+                a.account IS NOT NULL AND a.as_of > {NOBODYS["as_of"]} AS is_told, a.account IS NULL AS is_away,
                 {_values("b", family)} AS before, {_values("a", family)} AS now,
                 {_claims("b")} AS claimed, {_claims("a")} AS claims, {_is_other("in_line", family)} AS other_town,
                 {_version("a", family)} < {_version("b", family)} AS is_lower
-            FROM keys JOIN {family.table} a USING ({key}) LEFT JOIN {before_lines(family)} b USING ({key})
-            WHERE a.account = %(account)s AND (b.account IS NULL OR b IS DISTINCT FROM a)
+            FROM {lines} AND (a.account IS NULL OR b.account IS NULL OR b IS DISTINCT FROM a)
         ),
         changes AS (
-            SELECT line, CASE WHEN was_told THEN 'gone' ELSE 'new' END AS what,
+            SELECT line, CASE WHEN is_told THEN 'new' ELSE 'gone' END AS what,
                 NULL AS "column", NULL AS old, NULL AS new
-            FROM compared WHERE was_told <> is_told
+            FROM compared WHERE was_told <> is_told OR is_away
             UNION ALL
             SELECT line, CASE WHEN differs THEN 'changed' ELSE 'gone' END, c, before->>c, now->>c
             FROM compared, jsonb_object_keys(before || now) AS names (c),
@@ -87,12 +142,12 @@ def difference(cursor: Cursor, account: str, family: Family, *, limit: int) -> D
     found.columns, found.changes, found.open = row.columns, row.firsts[:limit], row.open
     found.more = len(row.firsts) > limit
     found.buyers = {"town": row.towns} if row.towns else {}
-    _add_buyers(cursor, account, family, found)
+    _add_buyers(cursor, account, family, buyers, found)
     return found
 
 
-def _add_buyers(cursor: Cursor, account: str, family: Family, found: Difference) -> None:
-    groups, line_key = list(family.buyer_groups), family.key[-1]
+def _add_buyers(cursor: Cursor, account: str, family: Family, buyers: str, found: Difference) -> None:
+    groups = list(family.buyer_groups)
     others = ", ".join(
         f"count(*) FILTER (WHERE b.account IS NULL AND a.versions ? '{g}' OR {_is_other(g, family)}) AS {g}"
         for g in groups
@@ -103,12 +158,8 @@ def _add_buyers(cursor: Cursor, account: str, family: Family, found: Difference)
         for g in groups
     )
     cursor.execute(
-        f"SELECT {others}, count(*) FILTER (WHERE {opened}) AS open"
-        f" FROM (SELECT order_id, line_key FROM {BEFORE_BUYERS}"
-        f"  UNION SELECT order_id, {line_key} FROM {lines_table(family)}) AS keys"
-        f" JOIN buyers a USING (order_id, line_key) LEFT JOIN {BEFORE_BUYERS} b USING (order_id, line_key)"
-        " WHERE a.account = %s AND a.family = %s",
-        (account, family.name),
+        f"SELECT {others}, count(*) FILTER (WHERE {opened}) AS open FROM {buyers}",
+        {"account": account, "family": family.name},
     )
     row = cursor.fetchone()
     found.buyers |= {g: getattr(row, g) for g in groups if getattr(row, g)}
@@ -144,4 +195,9 @@ def _version(row: str, family: Family) -> str:
 def _is_other(group: str, family: Family) -> str:
     """Whether a group of personal columns has another content than before."""
     fields = family.in_line if group == "in_line" else family.buyer_groups[group]
-    return " OR ".join(f"b.account IS NOT NULL AND a.{f} IS DISTINCT FROM b.{f}" for f in fields) or "false"
+    # A row that is away is as good as a blank one.
+    now = (f"coalesce(a.{f}, '{{}}')" if f == EXTRA else f"a.{f}" for f in fields)
+    return (
+        " OR ".join(f"b.account IS NOT NULL AND {n} IS DISTINCT FROM b.{f}" for f, n in zip(fields, now, strict=True))
+        or "false"
+    )

@@ -50,9 +50,9 @@ def buyer_field(field: str) -> str:
     return f"of_buyer_{field}"
 
 
-def make_tables(cursor: Cursor, family: Family) -> None:
+def make_tables(cursor: Cursor, family: Family) -> tuple[str, ...]:
     """Made once a session and emptied by each commit: made anew for each report, the catalog would grow with it. `pass`
-    is the one in which a line is merged (see Told)."""
+    is the one in which a line is merged (see Told). Returns their names."""
     sets = {"scope": "integer"} if family.line_key else {}
     digest = {"digest": "uuid"} if family.keeps_digests else {}
     own = {**sets, "pass": "integer DEFAULT 1", "line": "integer", **digest}
@@ -65,6 +65,7 @@ def make_tables(cursor: Cursor, family: Family) -> None:
         for table, fields in made.items()
     )
     cursor.execute(tables)
+    return tuple(made)
 
 
 def _buyer_fields(family: Family) -> dict[str, str]:

@@ -118,6 +118,12 @@ def make_room(cursor: Cursor, family: Family) -> None:
         cursor.execute(f"CREATE UNIQUE INDEX IF NOT EXISTS {made}_key ON {made} ({key})")
 
 
+def empty(cursor: Cursor, *tables: str) -> None:
+    """Empties temporary tables within a transaction that tells several reports. Not in a savepoint: what was emptied
+    before in the same transaction is emptied in place, and takes no new file each time."""
+    cursor.execute(f"TRUNCATE {', '.join(tables)}")
+
+
 def before_lines(family: Family) -> str:
     """The temporary table of the lines as they were."""
     return f"before_{family.name}"

@@ -49,10 +49,10 @@ def held(s, account):
 
 def replay_everything(s, account, **told):
     """What `orderdrain replay --account` does; returns what became of each report, and the last sentences."""
-    sentences = []
+    ended = []
     chosen = s.replays.chosen(account, api=None, report_type=None, since=None)
-    outcomes = dict(replaying.replay_all(s, chosen, settled=sentences.append, **told))
-    return outcomes, [sentence for sentence in sentences if sentence]
+    outcomes = dict(replaying.replay_all(s, chosen, settled=ended.append, **told))
+    return outcomes, [end.sentence for end in ended if end.sentence]
 
 
 @pytest.fixture

@@ -329,7 +329,11 @@ def test_many_are_chosen_by_type_day_and_account(drain, run):
     ]
     drain.run()
 
-    assert len(run("replay", "--type", ORDERS, "--dry-run").stdout.splitlines()) == len(reports)
+    told = run("replay", "--type", ORDERS, "--dry-run").stdout.splitlines()
+    assert sum(line.startswith("report ") for line in told) == len(reports)
+    assert [line for line in told if "in all" in line] == [
+        "acme, new_orders: would replay 3 reports; in all no difference"
+    ]
     assert len(run("replay", "--account", "bravo").stdout.splitlines()) == 1
     assert "4 would be replayed" in run("replay", "--since", "2020-01-01", "--dry-run").stderr
     assert "0 would be replayed" in run("replay", "--since", "2099-01-01", "--dry-run").stderr
