@@ -144,7 +144,8 @@ _XML = XmlLayout(
         "OrderItem/Promotion/ItemPromotionDiscount": "item-promotion-discount",
         "OrderItem/Promotion/ShipPromotionDiscount": "ship-promotion-discount",
     },
-    impersonal=("OrderItem/ItemPrice/", "OrderItem/Promotion"),
+    by_type=("ItemPrice/Component",),
+    impersonal=("OrderItem/ItemPrice/", "OrderItem/Promotion/"),
 )
 
 ALL_ORDERS = Family(

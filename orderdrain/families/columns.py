@@ -64,11 +64,17 @@ class Column:
 class XmlLayout:
     """How a family's XML documents tell its columns.
 
-    A path leads from the order's element to a value: `BillingData/BuyerName`, `Item/Quantity`; a `Component` (or any
-    element with a `Type`) goes by its type, `Item/ItemPrice/Principal`; a path's repetition has its number at the end.
-    Every document tells the `columns`, and those `where_seen` only if it has them at all: what a version of the format
-    leaves out it does not call blank. The values are Amazon's header names in flat files. What begins with one of
-    `impersonal` is kept with the line; all else that has no column is personal.
+    A path leads from the order's element to a value: `BillingData/BuyerName`, `Item/Quantity`; a path's repetition has
+    its number at the end. Every document tells the `columns`, and those `where_seen` only if it has them at all: what a
+    version of the format leaves out it does not call blank. The values are Amazon's header names in flat files.
+
+    A type is text of the file, and may say anything. In place of its element's name it stands only where that is one of
+    `by_type`, written with the element around it: `ItemPrice/Component` makes `Item/ItemPrice/Principal`. After the
+    name it stands in one of `with_type`, which hold no declared path: `CustomerOrderInfo/IsPrime` is no `IsPrime`. Of
+    any other element a `Type` is a value like others.
+
+    One of `impersonal` is kept with the line, or all below it where it ends in `/`; what else has no column is
+    personal.
     """
 
     message_type: str
@@ -76,7 +82,15 @@ class XmlLayout:
     item: str
     columns: Mapping[str, str]
     where_seen: Mapping[str, str]
+    by_type: tuple[str, ...] = ()
+    with_type: tuple[str, ...] = ()
     impersonal: tuple[str, ...] = ()
+
+    def is_impersonal(self, path: str) -> bool:
+        """Whether what has this path, and no column, is nobody's."""
+        element, _, number = path.rpartition("/")
+        below = tuple(name for name in self.impersonal if name.endswith("/"))
+        return (element if number.isdigit() else path) in self.impersonal or path.startswith(below)
 
     @cached_property
     def names(self) -> dict[str, str]:

@@ -193,6 +193,8 @@ _XML = XmlLayout(
         "Item/Promotion/Shipping": "ship-promotion-discount",
         "Item/Promotion/Shipping/MerchantPromotionID": "ship-promotion-id",
     },
+    by_type=("ItemPrice/Component", "ItemFees/Fee", "Promotion/Component"),
+    with_type=("CustomerOrderInfo", "CustomizationInfo"),
     impersonal=(
         "AmazonSessionID",
         "MarketplaceName",
@@ -203,9 +205,9 @@ _XML = XmlLayout(
         "Item/ProductTaxCode",
         "Item/ItemPrice/",
         "Item/ItemFees/",
-        "Item/Promotion",
+        "Item/Promotion/",
         *(
-            f"Item/{of}TaxData/{kind}"
+            f"Item/{of}TaxData/{kind}/"
             for of in ("Item", "Shipping", "GiftWrap")
             for kind in ("TaxableAmounts", "NonTaxableAmounts", "ZeroRatedAmounts", "TaxCollectedAmounts", "TaxRates")
         ),

@@ -33,6 +33,7 @@ _XML = XmlLayout(
         "Item/Quantity": "quantity-purchased",
     },
     where_seen={},
+    by_type=("ItemPrice/Component",),
 )
 
 PENDING = Family("pending", "pending_lines", ("order_id", "order_item_id"), _COLUMNS, xml=_XML)

@@ -53,7 +53,7 @@ def _column(family: Family, layout: XmlLayout, path: str) -> Column:
     name = layout.names.get(path)
     if name:
         return family.by_name[name.lower()]
-    return Column(path, personal=None if path.startswith(layout.impersonal) else EXTRA)
+    return Column(path, personal=None if layout.is_impersonal(path) else EXTRA)
 
 
 def _paths(file: BinaryIO, layout: XmlLayout, decoded: Decoded) -> tuple[str, ...]:
@@ -107,7 +107,7 @@ def _items_of(order: etree._Element, layout: XmlLayout, line: int, number: int) 
     said: dict[str, str] = {}
     bad: Unreadable | None = None
     try:
-        said = _said(order, leave_out=layout.item)
+        said = _said(order, layout, leave_out=layout.item)
         said.pop(_CURRENCY, None)
     except Unreadable as error:
         bad = error
@@ -117,7 +117,7 @@ def _items_of(order: etree._Element, layout: XmlLayout, line: int, number: int) 
     for item in items:
         own, wrong = said, bad
         try:
-            own = said | {f"{layout.item}/{path}": value for path, value in _said(item).items()}
+            own = said | {f"{layout.item}/{path}": value for path, value in _said(item, layout).items()}
         except Unreadable as error:
             wrong = bad or error
         yield _Item(line + _line(item), number, own, wrong)
@@ -126,13 +126,13 @@ def _items_of(order: etree._Element, layout: XmlLayout, line: int, number: int) 
 # --------------------------------------------------------------------------------------------------- what it all says
 
 
-def _said(element: etree._Element, leave_out: str = "") -> dict[str, str]:
+def _said(element: etree._Element, layout: XmlLayout, leave_out: str = "") -> dict[str, str]:
     """Value by path of all below an element. Raises Unreadable where that would lose something."""
     said: dict[str, str] = {}
     currencies: set[str] = set()
     for child in element:
         if _name(child) != leave_out:
-            for path, value in _values(child, "", currencies):
+            for path, value in _values(child, layout, "", currencies):
                 said[_free(said, path)] = value
                 if len(said) > MAX_PATHS:
                     raise Unreadable(f"holds more than {MAX_PATHS:,} elements")
@@ -141,7 +141,7 @@ def _said(element: etree._Element, leave_out: str = "") -> dict[str, str]:
     return said | dict.fromkeys((_CURRENCY,) if currencies else (), *currencies)
 
 
-def _values(element: etree._Element, prefix: str, currencies: set[str]) -> Iterator[tuple[str, str]]:
+def _values(element: etree._Element, layout: XmlLayout, prefix: str, currencies: set[str]) -> Iterator[tuple[str, str]]:
     if element.get("currency"):
         currencies.add(element.get("currency", "").strip())
     if not len(element):
@@ -149,20 +149,30 @@ def _values(element: etree._Element, prefix: str, currencies: set[str]) -> Itera
         return
     if any((words or "").strip() for words in (element.text, *(child.tail for child in element))):
         raise Unreadable(f"holds {_name(element)} with text beside its elements")
-    if _name(element) == "Promotion" and element.find("{*}Component") is not None:
-        yield from _promotion(element, prefix, currencies)
+    if _name(element) == "Promotion" and any(_is_component(child, layout) for child in element):
+        yield from _promotion(element, layout, prefix, currencies)
         return
-    kind = _typed(element)
+    by_type = _is_component(element, layout)
+    kind = _typed(element) if by_type or _name(element) in layout.with_type else None
     for child in element:
         if kind is None:
-            yield from _values(child, f"{prefix}{_name(element)}/", currencies)
+            yield from _values(child, layout, f"{prefix}{_name(element)}/", currencies)
         elif _name(child) != "Type":
             # <Component><Type>Principal</Type><Amount>..: the type is the name, and its value needs no other.
-            for path, value in _values(child, "", currencies):
-                yield f"{prefix}{kind}" + ("" if path in {"Amount", "Value"} else f"/{path}"), value
+            name = kind if by_type else f"{_name(element)}/{kind}"
+            for path, value in _values(child, layout, "", currencies):
+                yield f"{prefix}{name}" + ("" if path in {"Amount", "Value"} else f"/{path}"), value
 
 
-def _promotion(element: etree._Element, prefix: str, currencies: set[str]) -> Iterator[tuple[str, str]]:
+def _is_component(element: etree._Element, layout: XmlLayout) -> bool:
+    """Whether it goes by its type alone."""
+    parent = element.getparent()
+    return parent is not None and f"{_name(parent)}/{_name(element)}" in layout.by_type
+
+
+def _promotion(
+    element: etree._Element, layout: XmlLayout, prefix: str, currencies: set[str]
+) -> Iterator[tuple[str, str]]:
     """A promotion's id stands beside each of its amounts, once for the item, once for shipping, as in a flat file. An
     amount of zero is no discount, and gives way to another promotion's that is one."""
     name = f"{prefix}Promotion"
@@ -174,9 +184,9 @@ def _promotion(element: etree._Element, prefix: str, currencies: set[str]) -> It
         if _name(child) == "MerchantPromotionID" and not any(map(_sum, element)):
             yield f"{name}/MerchantPromotionID", given
         elif _name(child) == "Component" and not _sum(child) and kind in discounts:
-            yield from _values(child, f"{name}/Unused/", currencies)
+            yield from _values(child, layout, f"{name}/Unused/", currencies)
         elif _name(child) != "MerchantPromotionID":
-            yield from _values(child, f"{name}/", currencies)
+            yield from _values(child, layout, f"{name}/", currencies)
             if _sum(child):
                 yield f"{name}/{kind}/MerchantPromotionID", given
 

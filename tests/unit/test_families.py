@@ -122,12 +122,22 @@ def test_xml_tells_columns_that_the_family_has_each_by_one_path(family: Family):
 
 @each_family
 def test_no_personal_element_is_kept_with_the_line(family: Family):
-    """What begins with one of the impersonal paths is kept in the line's `extra`."""
+    """What is one of the impersonal paths, or below it, is kept in the line's `extra`."""
     personal = (
         [] if family.xml is None else [p for p, n in family.xml.names.items() if family.by_name[n.lower()].personal]
     )
 
-    assert not any(path.startswith(family.xml.impersonal) for path in personal)
+    assert not any(family.xml.is_impersonal(path) for path in personal)
+
+
+@each_family
+def test_no_declared_path_is_reached_by_a_type_that_may_say_anything(family: Family):
+    """Below an element whose type follows its name stands whatever the type says."""
+    if family.xml is None:
+        return
+    declared = (*family.xml.names, *family.xml.impersonal)
+
+    assert [path for path in declared if set(path.split("/")) & set(family.xml.with_type)] == []
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

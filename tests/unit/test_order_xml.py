@@ -140,8 +140,62 @@ def test_repeated_elements_are_all_kept():
     _, (line,), _ = read(envelope(order(1, more=more)))
 
     extra = json.loads(line["buyer.extra"])
-    assert [extra[name] for name in ("color", "color/2", "color/3")] == ["R", "G", "B"]
+    names = ("customerorderinfo/color", "customerorderinfo/color/2", "customerorderinfo/color/3")
+    assert [extra[name] for name in names] == ["R", "G", "B"]
     assert extra["otheraddresses/address/city/2"] == "Wexlade"
+
+
+def typed(name: str, kind: str, value: str) -> str:
+    return f"<{name}><Type>{kind}</Type><Value>{value}</Value></{name}>"
+
+
+@pytest.mark.parametrize("name", ["CustomerOrderInfo", "BillingData", "FulfillmentData", "New"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("PurchaseOrderNumber", "IsPrime", "IsBusinessOrder", "AmazonOrderID", "MarketplaceName", "AmazonSessionID"),
+        *("MarketplaceNameOfBuyer", "FulfillmentMethod", "BuyerName", "Principal"),
+    ],
+)
+def test_a_type_makes_no_other_column_of_its_element(name: str, kind: str):
+    """A type is text: whatever it says, its value is the buyer's, and takes no column's place."""
+    told = (
+        "<PurchaseOrderNumber>PO-9</PurchaseOrderNumber><IsPrime>true</IsPrime><IsBusinessOrder>true</IsBusinessOrder>"
+    )
+    plain = order(1, more=told)
+    _, (before,), _ = read(envelope(plain))
+    _, (line,), rejected = read(envelope(plain.replace("<OrderDate>", f"{typed(name, kind, 'Jane Doe')}<OrderDate>")))
+
+    extra = json.loads(line.pop("buyer.extra"))
+    del before["buyer.extra"]
+    assert (line, rejected) == (before, [])
+    assert [path for path, value in extra.items() if value == "Jane Doe"] == [
+        f"customerorderinfo/{kind.lower()}" if name == "CustomerOrderInfo" else f"{name.lower()}/value"
+    ]
+
+
+@pytest.mark.parametrize("kind", ["Quantity", "SKU", "AmazonOrderItemCode", "ProductTaxCode", "ItemPrice"])
+def test_a_type_within_an_item_makes_no_other_column_of_its_element(kind: str):
+    """What the buyer had engraved is no quantity."""
+    bare = order(1, item(1))
+    _, (before,), _ = read(envelope(bare))
+    _, (line,), _ = read(envelope(bare.replace("<Item>", f"<Item>{typed('CustomizationInfo', kind, '7')}")))
+
+    extra = json.loads(line.pop("buyer.extra"))
+    del before["buyer.extra"]
+    assert line == before
+    assert extra[f"item/customizationinfo/{kind.lower()}"] == "7"
+
+
+def test_what_only_begins_like_an_impersonal_element_is_personal():
+    """`MarketplaceName` is declared; what another name says nobody knows."""
+    more = "<MarketplaceName>amazon.de</MarketplaceName>" * 2 + "<MarketplaceNameOfBuyer>Jane</MarketplaceNameOfBuyer>"
+    _, (line,), _ = read(envelope(order(1, item(more="<PromotionNote>Jane</PromotionNote>"), more=more)))
+
+    extra, personal = json.loads(line["extra"]), json.loads(line["buyer.extra"])
+    assert [extra["marketplacename"], extra["marketplacename/2"]] == ["amazon.de"] * 2
+    assert [personal["marketplacenameofbuyer"], personal["item/promotionnote"]] == ["Jane"] * 2
+    assert "Jane" not in line["extra"]
 
 
 def promotion(code: str, **amounts: str) -> str:
