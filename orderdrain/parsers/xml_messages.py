@@ -65,6 +65,8 @@ class _Reading:
         self._opening: str | None = None
         self._around: list[str] = []
         self._inside: list[str] | None = None
+        #: Whether there was a declaration or a comment.
+        self._is_xml = False
         self._size = 0
         self._line = self._began = 1
 
@@ -89,6 +91,7 @@ class _Reading:
             self._keep(mark)
             self._close()
         else:
+            self._is_xml |= bool(mark)
             self._line += mark.count("\n")
 
     def end(self) -> None:
@@ -98,6 +101,8 @@ class _Reading:
             raise NotAReport(f"the file is cut: it ends in line {self._line}, before the end of its {_ENVELOPE}")
         if around:
             raise NotAReport(_what_else(around, after=self._opening is not None))
+        if self._is_xml and self._opening is None:
+            raise NotAReport(f"the XML is no order report: it has no element, and so no {_ENVELOPE}")
 
     def _keep(self, text: str) -> None:
         if text:

@@ -424,6 +424,9 @@ def test_rows_that_stand_on_one_line_have_numbers_of_their_own():
         (envelope(order(1)) + "<html>", "follows the first one"),
         (envelope(order(1)).replace("<Header>", "<Header"), "not well-formed outside"),
         ("</Message>" + envelope(order(1)), "a message ends that never began"),
+        ('<?xml version="1.0" encoding="UTF-8"?>', "it has no element"),
+        ('\ufeff<?xml version="1.0"?>\n<!-- no orders -->\n', "it has no element"),
+        ("<!-- 503 -->", "it has no element"),
         (envelope(all_order(1, "A")), "1 of 1 rows are rejected; line 5 holds a message without OrderReport"),
     ],
 )
