@@ -49,9 +49,7 @@ def read_flat_file(file: BinaryIO, family: Family, decoded: Decoded, style: Styl
     columns = _columns(header.text, family, comma=comma)
     if not header.ended:
         raise NotAReport("the file is cut in its header, which has no line end")
-    report = read_table(
-        family, columns, lambda: _rows(file, decoded.encoding, len(columns), comma=comma), decoded, style
-    )
+    report = read_table(family, columns, lambda: _rows(file, decoded.encoding, columns, comma=comma), decoded, style)
     if not comma and may_be_usual(family, columns):
         report.usual = _usual_lines(file, report, columns, decoded, style)
     return report
@@ -95,10 +93,12 @@ def _place(pattern: re.Pattern[str], names: Sequence[str]) -> int | None:
     return next((at for at, name in enumerate(names, 1) if pattern.search(name)), None)
 
 
-def _rows(file: BinaryIO, encoding: str, width: int, *, comma: bool) -> Iterator[Row]:
+def _rows(file: BinaryIO, encoding: str, columns: Sequence[Column], *, comma: bool) -> Iterator[Row]:
     """The lines after the header, in cells. Raises NotAReport where the file ends in the middle of a row."""
+    width, ends_in_text = len(columns), columns[-1].type == "text"
     lines = _lines(text(file, encoding))
     next(lines)
+    before: Row | None = None
     for line in lines:
         row = _row(line.number, line.text, width, comma=comma)
         if row.bad and not line.ended:
@@ -106,7 +106,14 @@ def _rows(file: BinaryIO, encoding: str, width: int, *, comma: bool) -> Iterator
             closed = () if row.cells else _row(line.number, line.text + '"', width, comma=comma).cells
             if closed or 0 < len(row.cells) < width:
                 raise _cut(line.number, len(closed or row.cells))
-        yield row
+        if before:
+            if len(row.cells) == 1 and ends_in_text and not before.bad:
+                reason = f"is torn by a line feed: line {row.number} may be the rest of it"
+                before = before._replace(bad=Unreadable(reason, column=columns[-1].name))
+            yield before
+        before = row
+    if before:
+        yield before
 
 
 def _row(number: int, line: str, width: int, *, comma: bool) -> Row:
@@ -146,7 +153,8 @@ def _usual_lines(
         style,
         lambda: report.seen(_raw_lines(file, decoded.encoding, width)),
         rest,
-        lambda line: table().continues(row(0, line)),
+        # A line of one cell may be the rest of the text that ends the line before.
+        lambda line: (b"\t" not in line and columns[-1].type == "text") or table().continues(row(0, line)),
     )
 
 

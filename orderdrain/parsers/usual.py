@@ -82,7 +82,7 @@ class UsualLines:
     blocks: Callable[[], Iterator[list[RawLine]]]
     #: What table.py makes of these lines, which are not usual; with how many others are beside them.
     rest: Callable[[Sequence[RawLine], int], ParsedReport]
-    #: Whether a line continues another one. It is then no usual line, and the other one is read with it.
+    #: Whether a line continues another one, or its last cell. It is then no usual line, and the other is read with it.
     continues: Callable[[bytes], bool]
 
     @property

@@ -300,6 +300,17 @@ def test_a_continuation_is_joined_though_its_line_is_usual(s):
     assert extra["continued"] == [{"item-promotion-id": "P2"}]
 
 
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_text_that_is_torn_at_the_end_of_its_line_is_kept_in_half_by_neither_way(s, before):
+    """Whether or not anything was known: its line looks usual, and only the next one shows that it is torn."""
+    whole, torn = new_orders(1), new_orders(2)
+    body = torn.body.replace(b"Bath", b"Bath\nSpa", 1)
+    account = both_ways(s, *[whole] * before, Given(NEW, 2, 2, body))
+
+    told = {row["order_item_id"]: row["report_id"] for row in rows(s, account, "order_lines")}
+    assert told == {**({ITEMS[0]: "1"} if before else {}), ITEMS[1]: "2", ITEMS[2]: "2"}
+
+
 def test_a_file_cut_in_a_line_leaves_nothing(s):
     """The short way has copied its first lines when it finds out."""
     account = new_account(s)

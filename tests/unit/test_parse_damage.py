@@ -284,6 +284,24 @@ def test_a_torn_row_shifts_no_cell_in_any_report_type(report_type: str, tmp_path
 
 
 @every_type
+@pytest.mark.parametrize("torn", ["Desk\nlamp", "Desk\r\nlamp", "Desk\n\nlamp", "Desk\nlamp\nbulb", "Desk\nlamp\n"])
+def test_a_text_that_is_torn_at_the_end_of_its_row_is_not_kept_in_half(report_type: str, torn: str, tmp_path: Path):
+    """Its first piece has as many cells as a whole row: the line of one cell after it shows that it is none."""
+    flat = Flat(report_type)
+    last = flat.place("text")
+    for line in (flat.header, *flat.rows):
+        line.append(line.pop(last))
+    flat.rows[1][-1] = torn
+    told = flat.read(tmp_path)
+
+    rejected = [(r["line"], r["column"]) for r in told["rejected"]]
+    rest = [3 + n for n, piece in enumerate(torn.split("\n")) if n and piece]
+    assert rejected == [(3, flat.header[-1]), *((line, None) for line in rest)]
+    assert told["rejected"][0]["reason"] == f"is torn by a line feed: line {rest[0]} may be the rest of it"
+    assert len(told["rows"]) == 2
+
+
+@every_type
 def test_the_header_may_be_padded_in_capitals_with_a_mark_and_an_unknown_column(report_type: str, tmp_path: Path):
     """Columns are found by name, wherever they stand; what nobody knows is kept with the buyer."""
     flat = Flat(report_type)

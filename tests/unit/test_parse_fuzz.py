@@ -113,8 +113,13 @@ mutations = st.lists(
 @settings(deadline=None, max_examples=300)
 @given(flat_files(cells=ascii_cells, own_ids=True), mutations)
 def test_damage_to_one_line_of_a_flat_file_touches_no_other(file, damage):
-    """Every row whose line is as it was is given as it was; the others are rows, rejected, or the whole is refused."""
+    """Every row whose line is as it was is given as it was; the others are rows, rejected, or the whole is refused.
+
+    But where a text ends the rows, a line of one cell may be the rest of it: then the row before is rejected with it.
+    """
     report_type, header, rows = file
+    family = REPORT_TYPES[report_type].family
+    ends_in_text = family.by_name[header[-1].lower()].type == "text"
     head, *written = lines_of(header, rows)
     body = "\n".join(written) + "\n"
     before = told(f"{head}\n{body}".encode(), report_type)
@@ -128,6 +133,9 @@ def test_damage_to_one_line_of_a_flat_file_touches_no_other(file, damage):
     now = body.split("\n")
     again = {line.number: line for line in after[1]}
     for number, said in enumerate(now, 2):
+        next_line = next((line for line in now[number - 1 :] if line.strip()), "\t")
+        if ends_in_text and "\t" not in next_line:
+            continue
         if said in given and now.count(said) == 1:
             assert number in again
             assert again[number].key == given[said].key
