@@ -63,7 +63,7 @@ def check_declaration(report_types: Mapping[str, str], api: str) -> None:
     if not report_types:
         raise UsageError("an account must declare at least one report type, such as _GET_FLAT_FILE_ORDERS_DATA_")
     for name, every in report_types.items():
-        known = _drained(name)
+        known = drained(name)
         if api_of(name) != api:
             raise UsageError(f"{name} is a report type of {api_of(name)}, and this connection is to {api}")
         if every not in INTERVALS[api]:
@@ -83,7 +83,7 @@ def check_declaration(report_types: Mapping[str, str], api: str) -> None:
 
 def check_request(report_type: str, start: datetime | None, end: datetime | None, now: datetime) -> None:
     """Refuses what Amazon would refuse, or what we could not drain. Raises UsageError with what would do."""
-    if not _drained(report_type).requestable:
+    if not drained(report_type).requestable:
         raise UsageError(f"{report_type} cannot be requested: Amazon makes it by a schedule only")
     if (start is None) != (end is None):
         raise UsageError("a window has a begin and an end: say both --from and --to, or neither")
@@ -94,7 +94,8 @@ def check_request(report_type: str, start: datetime | None, end: datetime | None
         raise UsageError(f"the window must begin before it ends, and end by now ({now:%Y-%m-%dT%H:%M:%SZ})")
 
 
-def _drained(name: str) -> ReportType:
+def drained(name: str) -> ReportType:
+    """The report type of that name. Raises UsageError with those that there are."""
     known = REPORT_TYPES.get(name)
     if known is None:
         able = ", ".join(sorted(REPORT_TYPES))

@@ -63,8 +63,11 @@ def replay(
       orderdrain replay --account acme --yes
     """
     from orderdrain import replaying
+    from orderdrain.schedules import drained
 
     s = showing(services())
+    if report_type:
+        drained(report_type)  # Raises UsageError.
     if report_id:
         if report_type or since:
             raise UsageError("either the id of a report, or --type and --since")

@@ -349,6 +349,8 @@ def test_many_are_chosen_by_type_day_and_account(drain, run):
         (["1", "--type", ORDERS], 2, "either the id of a report"),
         (["1"], 4, "there is no report 1"),
         (["--account", "nobody", "--dry-run"], 4, "nobody"),
+        (["--type", "NOPE"], 2, "NOPE is no report type that this version drains. It drains: GET_AMAZON_FULFILLED"),
+        (["--type", ORDERS.lower(), "--dry-run"], 2, "is no report type that this version drains"),
     ],
 )
 def test_what_makes_no_sense_says_what_would(run, words, code, said):
