@@ -34,7 +34,8 @@ _MARK = re.compile(
     re.DOTALL,
 )
 _WHOLE = re.compile(r"<!--.*-->|<!\[CDATA\[.*\]\]>|<\?.*\?>|</?Message.*|</A.*", re.DOTALL)
-_OPENS = re.compile(rf"<{_ENVELOPE}(?:\s[^<>]*)?>")
+_OPENS = re.compile(rf"<{_ENVELOPE}(?:\s[^<>]*)?(?<!/)>")
+_EMPTY = re.compile(rf"<{_ENVELOPE}(?:\s[^<>]*)?/>")
 _ROOT = re.compile(r"<([A-Za-z_][\w.-]{0,40})")
 # Amazon's own form. In a message that cannot be read, anything else may be a name.
 _ORDER_ID = re.compile(r"<AmazonOrderID>\s*([A-Z0-9]{3}-[0-9]{7}-[0-9]{7})\s*</AmazonOrderID>")
@@ -65,6 +66,8 @@ class _Reading:
         self._opening: str | None = None
         self._around: list[str] = []
         self._inside: list[str] | None = None
+        #: Whether the envelope at hand has a message.
+        self._holds = False
         #: Whether there was a declaration or a comment.
         self._is_xml = False
         self._size = 0
@@ -123,6 +126,7 @@ class _Reading:
         # On one line, so that the lines of a message are counted from its own begin.
         self._opening = " ".join(opening[0].split())
         self._around, self._inside, self._size, self._began = [around], [], 0, self._line
+        self._holds = True
 
     def _message(self) -> Message:
         said, self._inside, self._size = "".join(self._inside or ()), None, 0
@@ -152,6 +156,9 @@ class _Reading:
             envelope = _parse(around)
         except etree.XMLSyntaxError as error:
             raise NotAReport(f"the XML is not well-formed outside of its messages, before line {self._line}") from error
+        if not len(envelope) and not self._holds:
+            raise NotAReport(_what_else(f"<{_ENVELOPE}/>", after=False))
+        self._holds = False
         told = (envelope.findtext("{*}MessageType") or "").strip()
         if self._type and told not in {"", self._type}:
             raise NotAReport(f"the XML holds messages of another type than {self._type}")
@@ -159,11 +166,15 @@ class _Reading:
 
 def _what_else(around: str, *, after: bool) -> str:
     kind = kind_of_body(around)
+    if _EMPTY.match(around):
+        return f"the XML is no order report: its {_ENVELOPE} holds nothing, not even a header"
     if after:
         return f"something else than another {_ENVELOPE} follows the first one"
     if kind != "XML":
         return f"the body is {kind or 'text'}, no XML"
     root = _ROOT.search(around)
+    if root and root[1] == _ENVELOPE:
+        return f"the file is cut, or its XML not well-formed: the tag of its {_ENVELOPE} does not end"
     return f"the XML is no order report: its root is {root[1] if root else 'no element'}, not {_ENVELOPE}"
 
 

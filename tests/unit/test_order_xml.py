@@ -427,6 +427,11 @@ def test_rows_that_stand_on_one_line_have_numbers_of_their_own():
         ('<?xml version="1.0" encoding="UTF-8"?>', "it has no element"),
         ('\ufeff<?xml version="1.0"?>\n<!-- no orders -->\n', "it has no element"),
         ("<!-- 503 -->", "it has no element"),
+        ("<AmazonEnvelope/>", "its AmazonEnvelope holds nothing, not even a header"),
+        ('<?xml version="1.0"?>\n<AmazonEnvelope a="b" />', "its AmazonEnvelope holds nothing"),
+        ("<AmazonEnvelope>\n</AmazonEnvelope>", "its AmazonEnvelope holds nothing"),
+        (envelope(order(1)) + "<AmazonEnvelope/>", "its AmazonEnvelope holds nothing"),
+        ('<AmazonEnvelope a="b"', "the file is cut, or its XML not well-formed: the tag of its AmazonEnvelope"),
         (envelope(all_order(1, "A")), "1 of 1 rows are rejected; line 5 holds a message without OrderReport"),
     ],
 )
