@@ -22,6 +22,8 @@ class Batch(NamedTuple):
 
     lines: list[RawLine]
     asked: dict[str, str]
+    #: As UsualLayout.key_of gives them, one for each of the digests.
+    keys: list[bytes]
     #: By the numbers of the lines that are asked for.
     digests: dict[int, bytes]
     again: set[int]
@@ -75,7 +77,7 @@ def _batch(usual: UsualLines, digest: Callable[[bytes], bytes], lines: list[RawL
         "keys": _array(own),
         "digests": _array(digests.values()),
     }
-    return Batch(lines, asked, digests, again, odd)
+    return Batch(lines, asked, list(keys.values()), digests, again, odd)
 
 
 def identity_in(family: Family) -> Callable[[bytes], bytes]:

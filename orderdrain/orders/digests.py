@@ -19,11 +19,13 @@ class Digests:
 
     def __init__(self, key: bytes) -> None:
         self._key = key
+        # Now, while the files are those that this process runs: an update may replace them under it.
+        self._code = code()
 
     def of(self, reading: bytes) -> Callable[[bytes], bytes]:
         """Gives the digest of a line, as 32 hexadecimal digits; `reading` is what beside it decides what it says."""
         begun = hashlib.blake2b(key=self._key, digest_size=16)
-        begun.update(hashlib.sha256(code() + reading).digest())
+        begun.update(hashlib.sha256(self._code + reading).digest())
 
         def digest(line: bytes) -> bytes:
             own = begun.copy()

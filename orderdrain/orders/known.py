@@ -17,6 +17,7 @@ def judge_lines(family: Family, *, tells_buyers: bool) -> str:
     Its rows: state, lines (how many), numbers (which, of the new and the changed); how many it has moved, `done`; and
     which of the new ones have `left` a buyer.
     The same line in a newer report is `moved` by it: its version moves on, and that of the buyer's groups that it told.
+    `bought` are the numbers of lines with a row in `buyers`, where they are known; NULL else.
     """
     # Where nothing but the line's own cell tells a time of update, the same line has it still.
     of_report = {"as_of": "%(as_of)s", "report_id": "%(report_id)s", "line": "p.n", "is_whole": "true"}
@@ -45,6 +46,7 @@ def judge_lines(family: Family, *, tells_buyers: bool) -> str:
                 FROM jsonb_each_text(b.versions) AS told (k, v))
             FROM judged j CROSS JOIN LATERAL ({_buyer("j", "b.ctid AS at")} LIMIT 1) AS own
             WHERE j.state = 'moved' AND b.ctid = own.at
+                AND (%(bought)s::integer[] IS NULL OR j.n = ANY (%(bought)s))
         )"""
     # Who deletes lines may leave their buyers: these are merged, not copied.
     left = f"""

@@ -82,10 +82,8 @@ class ReadyRows:
             + b"\n"
         )
 
-    def buyer(self, number: int, said: UsualLine) -> bytes | None:
-        """A row of `buyers`; None where the line tells nothing of one."""
-        if not said.buyer_extra and not any(said.buyer):
-            return None
+    def buyer(self, number: int, said: UsualLine) -> bytes:
+        """A row of `buyers`, of a line that tells something of one."""
         told = [group for group, places in self._groups if any(said.buyer[at] for at in places)]
         version = f"{self._version}/{number:010}"
         if self._has_time:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 WAITING_BYTES = 4_000_000
 #: Bytes of lines that are not usual. In a file with more of them the usual is something else.
 ODD_BYTES = 4_000_000
+#: From so many rows on an account's buyers of a family are many, and are looked for one by one.
+FEW_BUYERS = 500
 #: Bits that remember which keys stood in the file before: four megabytes, whatever its size.
 SEEN_BITS = 1 << 25
 
@@ -84,6 +86,7 @@ class _Way:
             "as_of": report.available_at,
             "report_id": report.key.report_id,
         }
+        self._buyers_there: set[bytes] | None = None
         # What waits for its own turn to be copied, and how much it is.
         self._buyers: list[bytes] = []
         self._changed: list[bytes] = []
@@ -138,7 +141,8 @@ class _Way:
         for number, line in batch.odd:
             self._is_odd(number, line)
         self._cursor.execute_prepared(
-            judge_lines(self._family, tells_buyers=self._layout.tells_buyers), {**self._of_report, **batch.asked}
+            judge_lines(self._family, tells_buyers=self._layout.tells_buyers),
+            {**self._of_report, **batch.asked, "bought": self._bought(batch)},
         )
         became = {row.state: row for row in self._cursor.fetchall()}
         new, changed, left = (
@@ -157,6 +161,23 @@ class _Way:
                 self._is_odd(number, line)
             else:
                 yield number, batch.digests.get(number) or self._digest(line), number in new, said
+
+    def _bought(self, batch: Batch) -> list[int] | None:
+        """The numbers of the lines that have a row in `buyers`, where these are few: then nobody need look for each of
+        them. None where it is not known."""
+        if not self._layout.tells_buyers or len(batch.keys) < FEW_BUYERS:
+            return None
+        if self._buyers_there is None:
+            self._cursor.execute(
+                "SELECT order_id, line_key FROM buyers WHERE account = %(account)s AND family = %(family)s"
+                " LIMIT %(few)s",
+                {**self._of_report, "few": FEW_BUYERS},
+            )
+            self._buyers_there = {f"{row.order_id}\t{row.line_key}".encode() for row in self._cursor.fetchall()}
+        if len(self._buyers_there) == FEW_BUYERS:
+            return None
+        there = self._buyers_there
+        return [number for key, number in zip(batch.keys, batch.digests, strict=True) if key in there]
 
     def _look_for_buyers(self, lines: Iterable[RawLine]) -> None:
         if self.names_buyers is False:
@@ -191,7 +212,8 @@ class _Way:
             if is_new:
                 self.new += 1
                 yield rows.new(number, digest, said)
-                if tells_buyers and (buyer := rows.buyer(number, said)):
+                if tells_buyers and (said.buyer_extra or any(said.buyer)):
+                    buyer = rows.buyer(number, said)
                     self._buyers.append(buyer)
                     self._waiting += len(buyer)
             else:

@@ -108,6 +108,7 @@ class UsualLayout:
         self.tells_buyers = any(column.of_buyer for column in columns)
         self._extra = tuple(c.name.lower() for c in columns if not c.field and not c.of_buyer)
         self._buyer_extra = tuple(c.name.lower() for c in columns if not c.field and c.of_buyer)
+        self._no_extra, self._no_buyer_extra = ((b"",) * len(names) for names in (self._extra, self._buyer_extra))
         #: As in Scanned.
         self.extra_names = (*self._extra, CONTINUED)
         groups = ("contact", "ship_address")
@@ -160,9 +161,11 @@ class UsualLayout:
                 own,
                 b"" if self._changed is None else cells[self._changed],
                 self._has_in_line and any(cells[self._in_line]),
-                _json(self._extra, cells[self._extra_at]) if self._extra else b"",
+                b"" if (extra := cells[self._extra_at]) == self._no_extra else _json(self._extra, extra),
                 buyer,
-                _json(self._buyer_extra, cells[self._buyer_extra_at]) if self._buyer_extra else b"",
+                b""
+                if (extra := cells[self._buyer_extra_at]) == self._no_buyer_extra
+                else _json(self._buyer_extra, extra),
             )
         )
 

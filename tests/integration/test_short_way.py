@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from unittest import mock
 
 import psycopg2
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orderdrain.errors import RetryLater
+from orderdrain.orders import Digests, Orders
 from orderdrain.orders import usual as short_way
 from orderdrain.parsers.usual import UsualLayout
 from tests.tables import (
@@ -246,6 +248,18 @@ def test_a_newer_report_moves_only_the_groups_on_that_its_lines_have_told(s):
     assert (buyer["buyer_name"], buyer["ship_city"]) == ("Ann", "Leeds")
 
 
+@pytest.mark.parametrize("few", [1, 2, 4, 5])
+def test_where_buyers_are_few_only_theirs_move_on_and_each_of_them(s, few):
+    """Of many lines few may have one: which is asked once, unless there are more than a few."""
+    named, nobody = [f"{ORDER} {item} A 1 1.00 Ann Bath" for item in ITEMS[:3]], f"{ORDER} {ITEMS[4]} A 1 1.00 . ."
+    reports = [flat(NEW, n, HEADER, [*named, nobody], hour=n) for n in (1, 2, 3)]
+    with mock.patch.object(short_way, "FEW_BUYERS", few):
+        account = both_ways(s, *reports)
+
+    assert len(rows(s, account, "buyers")) == 3
+    assert all(f"{at(3):%Y-%m-%dT%H}" in str(row["versions"]) for row in rows(s, account, "buyers"))
+
+
 def test_a_known_line_that_tells_of_no_buyer_is_still_noticed_as_such(s):
     """Whether a report names anybody is asked of each report, also where no line of it is new."""
     account = new_account(s)
@@ -425,7 +439,8 @@ def test_a_line_that_was_read_by_other_code_is_read_again(s):
     parse(s, account, new_orders(1))
     known = digests(s, account)
     with mock.patch("orderdrain.orders.digests.code", return_value=b"another version"):
-        assert parse(s, account, new_orders(2)) == "parsed 3 rows: 3 same"
+        newer = replace(s, orders=Orders(Digests(s.orders._digests._key)))
+    assert parse(newer, account, new_orders(2)) == "parsed 3 rows: 3 same"
 
     assert not set(known) & set(digests(s, account))
     assert None not in digests(s, account)
