@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import io
 import time
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack, closing, contextmanager
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import psycopg2
 
 from orderdrain.families import EXTRA
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from benchmarks.made import Made
@@ -126,13 +126,25 @@ def make_bare(cursor: Any, table: str, like: str = "INCLUDING ALL") -> str:
     return f"{BARE}{table}"
 
 
-def copy_seconds(url: str, files: Mapping[str, Path]) -> float:
-    """How long COPY of each file into its table takes, and the commit of all."""
+@contextmanager
+def copier(url: str) -> Iterator[Callable[[Mapping[str, BinaryIO]], float]]:
+    """Copies files into their tables, in a transaction with its commit, and tells how long that took: in one session,
+    which is there before."""
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT 1")
-        began = time.perf_counter()
-        for table, path in files.items():
-            with path.open("rb") as file:
-                cursor.copy_expert(f"COPY {table} FROM STDIN", file, 1 << 18)
         connection.commit()
-        return time.perf_counter() - began
+
+        def copied(files: Mapping[str, BinaryIO]) -> float:
+            began = time.perf_counter()
+            for table, file in files.items():
+                cursor.copy_expert(f"COPY {table} FROM STDIN", file, 1 << 18)
+            connection.commit()
+            return time.perf_counter() - began
+
+        yield copied
+
+
+def copy_seconds(url: str, paths: Mapping[str, Path]) -> float:
+    """How long COPY of each file into its table takes, and the commit of all."""
+    with copier(url) as copied, ExitStack() as open_files:
+        return copied({table: open_files.enter_context(path.open("rb")) for table, path in paths.items()})

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import io
-import time
-from contextlib import closing
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-import psycopg2
-
 from benchmarks.large import in_turns
 from benchmarks.made import Made
-from benchmarks.rows import BARE, as_told, dump, make_bare, one, same, session
+from benchmarks.rows import BARE, as_told, copier, dump, make_bare, one, same, session
 from benchmarks.stage import Ours, Waiting
 from orderdrain.families import ALL_ORDERS
 
@@ -80,18 +76,9 @@ def _files(sellers: Sellers, ids: list[str]) -> list[Path]:
 
 
 def copy_each(url: str, files: list[Path]) -> list[float]:
-    """Seconds of COPY and commit of each file, as `copy_seconds`: in one session, its bytes already in memory."""
-    seconds = []
-    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-        connection.commit()
-        for path in files:
-            body = io.BytesIO(path.read_bytes())
-            began = time.perf_counter()
-            cursor.copy_expert(f"COPY {BARE}{TABLE} FROM STDIN", body)
-            connection.commit()
-            seconds.append(time.perf_counter() - began)
-    return seconds
+    """Seconds of COPY and commit of each file, in one session, its bytes already in memory."""
+    with copier(url) as copied:
+        return [copied({f"{BARE}{TABLE}": io.BytesIO(path.read_bytes())}) for path in files]
 
 
 def _catalog_bytes(cursor: Any) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orderdrain.dispatch import IN_FLIGHT
-from orderdrain.history import write_history
+from orderdrain.history import note_from, write_history
 from orderdrain.policy import ACKNOWLEDGE_AT_ONCE, MAX_ATTEMPTS, backoff
 from orderdrain.reports import ReportKey, State
 
@@ -192,28 +192,29 @@ def _end(
     if not report_ids:
         return 0
     cursor.execute(
-        f"UPDATE reports r SET lease_owner = NULL, lease_until = NULL, {change}"
-        " FROM (SELECT account, api, report_id, attempts FROM reports WHERE account = %(account)s AND api = %(api)s"
-        "  AND report_id = ANY(%(ids)s) AND state = 'parsed' ORDER BY report_id FOR UPDATE) was"
-        " WHERE (r.account, r.api, r.report_id) = (was.account, was.api, was.report_id)"
-        " RETURNING r.report_id, was.attempts",
-        {"account": turn.account, "api": turn.api, "ids": list(report_ids), "reason": detail, **parameters},
+        f"WITH ended AS (UPDATE reports r SET lease_owner = NULL, lease_until = NULL, {change}"
+        "  FROM (SELECT account, api, report_id, attempts FROM reports WHERE account = %(account)s AND api = %(api)s"
+        "   AND report_id = ANY(%(ids)s) AND state = 'parsed' ORDER BY report_id FOR UPDATE) was"
+        "  WHERE (r.account, r.api, r.report_id) = (was.account, was.api, was.report_id)"
+        "  RETURNING r.account, r.api, r.report_id, was.attempts),"
+        f" noted AS ({note_from('ended', attempt='attempts')})"
+        " SELECT count(*) AS ended FROM ended",
+        {
+            "account": turn.account,
+            "api": turn.api,
+            "ids": list(report_ids),
+            "reason": detail,
+            **parameters,
+            "step": "acknowledge",
+            "event": event,
+            "state": State.PARSED,
+            "to_state": to_state,
+            "owner": turn.owner,
+            "detail": detail,
+            "request_id": request_id,
+        },
     )
-    moved = cursor.fetchall()
-    for row in moved:
-        write_history(
-            cursor,
-            ReportKey(turn.account, turn.api, row.report_id),
-            "acknowledge",
-            event,
-            State.PARSED,
-            to_state,
-            attempt=row.attempts,
-            worker=turn.owner,
-            detail=detail,
-            request_id=request_id,
-        )
-    return len(moved)
+    return int(cursor.fetchone().ended)
 
 
 def _used_up(cursor: Cursor, turn: Turn, report_ids: Sequence[str]) -> list[str]:

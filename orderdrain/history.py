@@ -80,9 +80,9 @@ def write_history(
     )
 
 
-def note_from(moved: str, *, detail: str) -> str:
+def note_from(moved: str, *, attempt: str = "%(attempt)s", detail: str = "%(detail)s") -> str:
     """The statement that leaves a line for each report that `moved` has; the rest are parameters by these names."""
     return (
-        f"{_NOTE} SELECT account, api, report_id, %(step)s, %(event)s, %(state)s, %(to_state)s, %(attempt)s, %(owner)s,"
+        f"{_NOTE} SELECT account, api, report_id, %(step)s, %(event)s, %(state)s, %(to_state)s, {attempt}, %(owner)s,"
         f" {detail}, %(request_id)s FROM {moved}"
     )

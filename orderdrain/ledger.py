@@ -198,11 +198,7 @@ class Ledger:
         self, cursor: Cursor, lease: Lease, *, outcome: str, counts: RowCounts, encoding: str, encoding_reason: str
     ) -> None:
         """From downloaded to parsed, in the rows' own transaction, as its last statement. Raises LeaseLost."""
-        rows = {
-            f"rows_{name}": getattr(counts, name)
-            for name in ("read", "new", "changed", "same", "older", "joined", "rejected")
-        }
-        told = {"outcome": outcome, "encoding": encoding, "encoding_reason": encoding_reason, **rows}
+        told = {"outcome": outcome, "encoding": encoding, "encoding_reason": encoding_reason, **counts.columns}
         _advance(cursor, lease, State.PARSED, told, detail=str(counts))
 
     def snooze(self, lease: Lease, reason: str, until: datetime, *, request_id: str | None = None) -> None:

@@ -113,16 +113,14 @@ class Replays:
     ) -> State:
         """The end, in the rows' own transaction, as its last statements. Returns the report's state now: one that was
         set aside because it could not be parsed goes on as `parsed`, any other stays what it is. Raises LeaseLost."""
-        self.give_back(cursor, replay)
+        self._give_back(cursor, replay)
         cursor.execute(
             f"SELECT state, quarantined_from FROM reports WHERE {_KEY} AND {_ENDED} FOR NO KEY UPDATE", _of(replay)
         )
         row = cursor.fetchone()
         if row is None:
             raise LeaseLost(f"{replay.key}: was requeued meanwhile, and is parsed by itself; nothing was changed")
-        names = ("read", "new", "changed", "same", "older", "joined", "rejected")
-        told: dict[str, Any] = {f"rows_{name}": getattr(counts, name) for name in names}
-        told |= {"outcome": outcome, "encoding": encoding, "encoding_reason": encoding_reason}
+        told = {"outcome": outcome, "encoding": encoding, "encoding_reason": encoding_reason, **counts.columns}
         goes_on = row.quarantined_from == State.DOWNLOADED
         state = State.PARSED if goes_on else State(row.state)
         moves = (
@@ -140,14 +138,14 @@ class Replays:
     def refused(self, replay: Replay, reason: str) -> None:
         """Today's code cannot read it: nothing changes but, where it was set aside for that, the reason."""
         with self._database.transaction() as cursor:
-            self.give_back(cursor, replay)
+            self._give_back(cursor, replay)
             cursor.execute(
                 f"UPDATE reports SET reason = %(reason)s WHERE {_KEY} AND quarantined_from = 'downloaded'",
                 {**_of(replay), "reason": reason},
             )
             _note(cursor, replay, "refused", replay.report.state, replay.report.state, reason)
 
-    def give_back(self, cursor: Cursor, replay: Replay) -> None:
+    def _give_back(self, cursor: Cursor, replay: Replay) -> None:
         """Ends the lease in the caller's transaction. Raises LeaseLost."""
         cursor.execute(f"DELETE FROM replays WHERE {_KEY} AND fence = %(fence)s RETURNING 1", _of(replay))
         if cursor.fetchone() is None:

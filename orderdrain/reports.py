@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -93,6 +93,11 @@ class RowCounts:
     @property
     def read(self) -> int:
         return self.new + self.changed + self.same + self.older + self.joined + self.rejected
+
+    @property
+    def columns(self) -> dict[str, int]:
+        """As the ledger has them."""
+        return {f"rows_{name}": getattr(self, name) for name in ("read", *(field.name for field in fields(self)))}
 
     def __add__(self, more: RowCounts) -> RowCounts:
         return RowCounts(*(one + other for one, other in zip(astuple(self), astuple(more), strict=True)))

@@ -89,8 +89,11 @@ class XmlLayout:
     def is_impersonal(self, path: str) -> bool:
         """Whether what has this path, and no column, is nobody's."""
         element, _, number = path.rpartition("/")
-        below = tuple(name for name in self.impersonal if name.endswith("/"))
-        return (element if number.isdigit() else path) in self.impersonal or path.startswith(below)
+        return (element if number.isdigit() else path) in self.impersonal or path.startswith(self._impersonal_below)
+
+    @cached_property
+    def _impersonal_below(self) -> tuple[str, ...]:
+        return tuple(name for name in self.impersonal if name.endswith("/"))
 
     @cached_property
     def names(self) -> dict[str, str]:

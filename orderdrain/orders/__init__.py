@@ -58,6 +58,10 @@ if TYPE_CHECKING:
 __all__ = ["Difference", "Digests", "Orders"]
 
 
+# One report of an account at a time: two that tell the same lines in another order would lock each other out.
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%(account)s, 0))"
+
+
 class Orders:
     """The order tables."""
 
@@ -73,9 +77,8 @@ class Orders:
         `again`: what this report told before is withdrawn first, so that what it tells now takes its place, whatever
         the rows hold; `difference` then says what is otherwise. `looked_ahead`: by this session, for this account.
         """
-        # One report of an account at a time: two that tell the same lines in another order would lock each other out.
         cursor.with_next(
-            "SELECT pg_advisory_xact_lock(hashtextextended(%(account)s, 0));"
+            f"{_LOCK};"
             " DELETE FROM rejected_rows WHERE account = %(account)s AND api = %(api)s AND report_id = %(report_id)s;"
             " SAVEPOINT as_it_was",
             vars(report.key),
@@ -140,7 +143,7 @@ class Orders:
     def keep(self, cursor: Cursor, account: str, family: Family) -> None:
         """Keeps for this session what the account's tables hold, for `whole_difference`; they are locked as in a merge
         for the rest of the transaction."""
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (account,))
+        cursor.execute(_LOCK, {"account": account})
         keep(cursor, account, family)
 
     def difference(self, cursor: Cursor, account: str, family: Family, *, limit: int) -> Difference:
@@ -157,7 +160,7 @@ class Orders:
 
     def settle(self, cursor: Cursor, account: str, family: Family) -> int:
         """Takes away what no report tells any more, once all of the family were told again. Returns how many rows."""
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (account,))
+        cursor.execute(_LOCK, {"account": account})
         return settle(cursor, account, family)
 
     def nothing_there(self, cursor: Cursor, account: str, api: str, info: RequestInfo, now: datetime) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orderdrain import replaying
-from orderdrain.errors import GiveUp
 from orderdrain.parsers import cells
-from tests.integration.test_replay import archive_again, fixed, key_of, ledger_row, reports_read_twice
+from tests.integration.test_replay import (
+    account_read_twice,
+    archive_again,
+    fixed,
+    ledger_row,
+    reports_read_twice,
+)
 from tests.tables import ALL, NEW, cell, flat, new_account, parse_all, rows, tables
 
 __all__ = ["fixed"]
@@ -103,13 +107,7 @@ def test_a_dry_run_tells_what_is_taken_away_at_the_end(s):
 @given(reports=reports_read_twice(), data=st.data())
 def test_a_dry_run_tells_what_the_real_run_makes(s, reports, data):
     """Whatever an old version read: of each report, of each family, and in every sentence at the end."""
-    account, (then, now) = new_account(s), reports
-    parse_all(s, account, data.draw(st.permutations(then), label="order"))
-    for report in now:
-        archive_again(s, account, report)
-    for report in data.draw(st.lists(st.sampled_from(now), max_size=2), label="one by one"):
-        with suppress(GiveUp):
-            replaying.replay(s, key_of(account, report))
+    account = account_read_twice(s, reports, data)
     before = tables(s, account)
 
     dry, would_end = run_of(s, account, dry_run=True)
